@@ -1,0 +1,218 @@
+"""Every attribute and event of the contract, once: name, type, where it appears, column, meaning."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trueline.instrumentation.semconv.registry import Signal, attribute, event
+from trueline.instrumentation.semconv.values import (
+    Clause,
+    ConstraintKind,
+    Kind,
+    Outcome,
+    ProcessKind,
+    Reason,
+    Role,
+)
+
+RESOURCE, STATEMENT, TRANSACTION, ENTRY, AI, EVENT = (
+    Signal.RESOURCE,
+    Signal.STATEMENT,
+    Signal.TRANSACTION,
+    Signal.ENTRY,
+    Signal.AI,
+    Signal.EVENT,
+)
+
+# fmt: off
+# -- resource ---------------------------------------------------------------------------------------------
+SERVICE_NAME: Final = attribute("service.name", "string", RESOURCE, column="service",
+    meaning="The service.")
+SERVICE_NAMESPACE: Final = attribute("service.namespace", "string", RESOURCE, column="application",
+    meaning="The application that the service belongs to. Unset: all services of the environment are one application.")
+SERVICE_VERSION: Final = attribute("service.version", "string", RESOURCE, column="version",
+    meaning="The deployed version: a finding tells since which one it is seen.")
+SERVICE_INSTANCE_ID: Final = attribute("service.instance.id", "string", RESOURCE, column="instance",
+    meaning="One process.")
+DEPLOYMENT_ENVIRONMENT_NAME: Final = attribute("deployment.environment.name", "string", RESOURCE,
+    column="environment", older=("deployment.environment",),
+    meaning="The environment. Unset reads as the one environment `unset`.")
+PROCESS_KIND: Final = attribute("trueline.process.kind", "string", RESOURCE, column="process_kind",
+    values=tuple(ProcessKind), meaning="What the process is there for.")
+
+# -- what a statement does --------------------------------------------------------------------------------
+STATEMENT_KIND: Final = attribute("trueline.statement.kind", "string", STATEMENT, column="kind",
+    values=tuple(Kind), meaning="What the statement does to data.")
+STATEMENT_TABLES: Final = attribute("trueline.statement.tables", "string[]", STATEMENT, TRANSACTION,
+    column="tables", meaning="All tables, the written one first; on a transaction the tables it wrote.")
+STATEMENT_ROWS: Final = attribute("trueline.statement.rows", "int", STATEMENT, column="rows",
+    meaning="Rows written or returned, where the driver tells; the column holds -1 where it does not.")
+STATEMENT_FILTERS: Final = attribute("trueline.statement.filters", "string[]", STATEMENT, column="filters",
+    meaning="Columns in the WHERE, as `table.column`.")
+STATEMENT_ROW: Final = attribute("trueline.statement.row", "string", STATEMENT, column="row_key",
+    meaning="Hash of the primary key filter: the same row in two statements.")
+STATEMENT_LOCK: Final = attribute("trueline.statement.lock", "boolean", STATEMENT, column="row_lock",
+    meaning="SELECT ... FOR UPDATE.")
+STATEMENT_SELF_UPDATE: Final = attribute("trueline.statement.self_update", "boolean", STATEMENT,
+    column="self_update", meaning="An update of the form x = x + 1.")
+STATEMENT_CONFLICT: Final = attribute("trueline.statement.on_conflict", "string", STATEMENT,
+    column="on_conflict", values=("nothing", "update"),
+    meaning="What an INSERT does on a conflict: ON CONFLICT DO NOTHING, or an upsert.")
+
+# -- which database answered ------------------------------------------------------------------------------
+DATABASE_FINGERPRINT: Final = attribute("trueline.database.fingerprint", "string", STATEMENT, TRANSACTION,
+    EVENT, column="database", meaning="Which logical database answered: 16 hex digits of the best rung.")
+DATABASE_FINGERPRINTS: Final = attribute("trueline.database.fingerprints", "string[]", STATEMENT, EVENT,
+    column="database_rungs", meaning="`rung:hex` of every rung that could be read.")
+DATABASE_ROLE: Final = attribute("trueline.database.role", "string", STATEMENT, EVENT,
+    column="database_role", values=tuple(Role), meaning="What the connected node is, as of the connect.")
+DATABASE_SCHEMA: Final = attribute("trueline.database.schema", "string", STATEMENT, TRANSACTION, EVENT,
+    column="database_schema", meaning="The current schema, first of the search path.")
+DATABASE_VERSION: Final = attribute("trueline.database.version", "string", STATEMENT, EVENT,
+    column="database_version", meaning="The server's version.")
+DATABASE_URL: Final = attribute("trueline.database.url", "string", STATEMENT, EVENT, column="database_url",
+    meaning="The configured URL without credentials and query string.")
+DATABASE_URL_VARIABLE: Final = attribute("trueline.database.url_variable", "string", STATEMENT, EVENT,
+    column="database_url_variable", meaning="The environment variable that the URL came from, where known.")
+
+# -- whose data -------------------------------------------------------------------------------------------
+IDENTITY_COLUMNS: Final = attribute("trueline.identity.columns", "string[]", STATEMENT,
+    column="identity_columns", meaning="`table.column` of each identity; aligned with the four lists below.")
+IDENTITY_CLAUSES: Final = attribute("trueline.identity.clauses", "string[]", STATEMENT,
+    column="identity_clauses", values=tuple(Clause), meaning="Whether the column is filtered or set.")
+IDENTITY_ENCODINGS: Final = attribute("trueline.identity.encodings", "string[]", STATEMENT,
+    column="identity_encodings", meaning="How the identity is written there: raw, integer, sha256, sha256/16 ...")
+IDENTITY_VALUES: Final = attribute("trueline.identity.values", "string[]", STATEMENT,
+    column="identity_values", meaning="The canonical identity: 32 hex digits of an HMAC, or the value of a plain domain.")
+IDENTITY_DOMAINS: Final = attribute("trueline.identity.domains", "string[]", STATEMENT,
+    column="identity_domains", meaning="user, tenant, message ...")
+IDENTITY_COUNT: Final = attribute("trueline.identity.count", "int", STATEMENT, column="identity_count",
+    meaning="How many identities the statement touches, where only the first ones are listed.")
+IDENTITY_BOUND: Final = attribute("trueline.identity.bound", "string[]", STATEMENT, TRANSACTION, ENTRY, AI,
+    EVENT, column="identity_bound", meaning="`domain:value` of each identity that the request was bound to.")
+HASH_KEY_ID: Final = attribute("trueline.hash.key_id", "string", STATEMENT, TRANSACTION, ENTRY, EVENT,
+    column="hash_key_id", meaning="Which secret made the hashes. Hashes under different ids are never compared.")
+
+# -- the entry --------------------------------------------------------------------------------------------
+ENTRY_NAME: Final = attribute("trueline.entry.name", "string", STATEMENT, TRANSACTION, AI,
+    column="entry_name", meaning="The span at which work entered the service: the code path.")
+ENTRY_SPAN_ID: Final = attribute("trueline.entry.span_id", "string", STATEMENT, TRANSACTION, AI,
+    column="entry_span_id", meaning="Its span id, 16 hex digits.")
+ORM_SESSION_ID: Final = attribute("trueline.orm.session_id", "string", STATEMENT, TRANSACTION,
+    column="orm_session_id", meaning="The ORM session, to see one session serve many requests.")
+
+# -- the transaction --------------------------------------------------------------------------------------
+TRANSACTION_ID: Final = attribute("trueline.transaction.id", "string", STATEMENT, TRANSACTION, EVENT,
+    column="transaction_id", meaning="16 hex digits, shared by the transaction span and its statements.")
+TRANSACTION_OUTCOME: Final = attribute("trueline.transaction.outcome", "string", STATEMENT, TRANSACTION,
+    column="outcome", values=tuple(Outcome), meaning="How it ended, as the database sees it.")
+TRANSACTION_REASON: Final = attribute("trueline.transaction.reason", "string", STATEMENT, TRANSACTION,
+    column="reason", values=tuple(Reason), meaning="Why it was rolled back.")
+TRANSACTION_AUTOCOMMIT: Final = attribute("trueline.transaction.autocommit", "boolean", STATEMENT,
+    TRANSACTION, column="autocommit", meaning="Each statement committed by itself.")
+TRANSACTION_ERROR_TYPE: Final = attribute("trueline.transaction.error_type", "string", STATEMENT,
+    TRANSACTION, column="transaction_error_type", meaning="Class of the exception that caused the rollback.")
+TRANSACTION_ERROR_CHAIN: Final = attribute("trueline.transaction.error_chain", "string[]", TRANSACTION,
+    column="error_chain", meaning="Classes of that exception and of its causes, one by one.")
+TRANSACTION_ERROR_FROM_AI: Final = attribute("trueline.transaction.error_from_ai", "boolean", TRANSACTION,
+    column="error_from_ai", meaning="The exception, or one of its causes, left an AI call.")
+TRANSACTION_ISOLATION: Final = attribute("trueline.transaction.isolation_level", "string", TRANSACTION,
+    column="isolation_level", meaning="Isolation level, where it is known without a query.")
+TRANSACTION_READS: Final = attribute("trueline.transaction.reads", "int", TRANSACTION, column="reads",
+    meaning="Statements that read.")
+TRANSACTION_WRITES: Final = attribute("trueline.transaction.writes", "int", TRANSACTION, column="writes",
+    meaning="Statements that wrote.")
+TRANSACTION_ROWS: Final = attribute("trueline.transaction.rows", "int", TRANSACTION, column="rows_written",
+    meaning="Rows written, where the driver tells.")
+TRANSACTION_AI_CALLS: Final = attribute("trueline.transaction.ai.calls", "int", TRANSACTION,
+    column="ai_calls", meaning="AI calls made by the same task while the transaction was open.")
+TRANSACTION_AI_ERRORS: Final = attribute("trueline.transaction.ai.errors", "int", TRANSACTION,
+    column="ai_errors", meaning="How many of them failed.")
+TRANSACTION_AI_WAIT: Final = attribute("trueline.transaction.ai.wait_ms", "double", TRANSACTION,
+    column="ai_wait_ms", meaning="Milliseconds that the open transaction waited for them.")
+TRANSACTION_OPEN_STATEMENTS: Final = attribute("trueline.transaction.open_statements", "int", TRANSACTION,
+    column="open_statements", meaning="Statements that had been exported as `open` and that this span settles.")
+TRANSACTION_UNDONE: Final = attribute("trueline.transaction.rolled_back_statements", "string[]",
+    TRANSACTION, column="rolled_back_statements",
+    meaning="Span ids of statements that had been exported as `open` and were undone by a savepoint.")
+
+# -- errors -----------------------------------------------------------------------------------------------
+CONSTRAINT_NAME: Final = attribute("trueline.constraint.name", "string", STATEMENT, TRANSACTION,
+    column="constraint_name", meaning="The violated constraint, from the driver's diagnostics.")
+CONSTRAINT_KIND: Final = attribute("trueline.constraint.kind", "string", STATEMENT, TRANSACTION,
+    column="constraint_kind", values=tuple(ConstraintKind), meaning="Its kind.")
+CONSTRAINT_TABLE: Final = attribute("trueline.constraint.table", "string", STATEMENT, TRANSACTION,
+    column="constraint_table", meaning="The table it stands on.")
+CONSTRAINT_COLUMNS: Final = attribute("trueline.constraint.columns", "string[]", STATEMENT, TRANSACTION,
+    column="constraint_columns", meaning="Its columns, where the driver tells; never their values.")
+ERROR_TYPE: Final = attribute("error.type", "string", STATEMENT, ENTRY, AI, column="error_type",
+    meaning="SQLSTATE or vendor code of a database error, else the class of the exception.")
+DB_RESPONSE_STATUS_CODE: Final = attribute("db.response.status_code", "string", STATEMENT,
+    column="status_code", meaning="SQLSTATE or vendor code.")
+
+# -- OpenTelemetry's own names on database spans ----------------------------------------------------------
+DB_SYSTEM_NAME: Final = attribute("db.system.name", "string", STATEMENT, TRANSACTION, EVENT,
+    column="db_system", older=("db.system",), meaning="postgresql, sqlite, mysql ...")
+DB_NAMESPACE: Final = attribute("db.namespace", "string", STATEMENT, TRANSACTION, EVENT,
+    column="db_namespace", older=("db.name",), meaning="The database's name as configured.")
+DB_COLLECTION_NAME: Final = attribute("db.collection.name", "string", STATEMENT,
+    meaning="The one table of a statement on one table.")
+DB_OPERATION_NAME: Final = attribute("db.operation.name", "string", STATEMENT, column="operation",
+    older=("db.operation",), meaning="INSERT, SELECT ...")
+DB_OPERATION_BATCH_SIZE: Final = attribute("db.operation.batch.size", "int", STATEMENT,
+    column="batch_size", meaning="Parameter sets of one executemany.")
+DB_QUERY_TEXT: Final = attribute("db.query.text", "string", STATEMENT, column="query_text",
+    meaning="The statement without parameter values and with its literals masked.")
+DB_QUERY_SUMMARY: Final = attribute("db.query.summary", "string", STATEMENT, column="query_summary",
+    meaning="INSERT expenses: low cardinality, the span's name.")
+SERVER_ADDRESS: Final = attribute("server.address", "string", STATEMENT, TRANSACTION, AI, EVENT,
+    column="server_address", older=("net.peer.name",), meaning="The configured host.")
+SERVER_PORT: Final = attribute("server.port", "int", STATEMENT, TRANSACTION, AI, EVENT,
+    column="server_port", older=("net.peer.port",), meaning="The configured port.")
+
+# -- entries ----------------------------------------------------------------------------------------------
+ENTRY_KIND: Final = attribute("trueline.entry.kind", "string", ENTRY, column="entry_kind",
+    values=("request", "message", "job", "script"), meaning="What entered, on entry spans that Trueline opened.")
+HTTP_REQUEST_METHOD: Final = attribute("http.request.method", "string", ENTRY, column="http_method",
+    older=("http.method",), meaning="GET, POST ...")
+HTTP_ROUTE: Final = attribute("http.route", "string", ENTRY, column="http_route",
+    meaning="The route's template.")
+HTTP_RESPONSE_STATUS_CODE: Final = attribute("http.response.status_code", "int", ENTRY, AI,
+    column="http_status", older=("http.status_code",), meaning="The answer's status.")
+CLIENT_GONE: Final = attribute("trueline.request.client_gone", "boolean", ENTRY, column="client_gone",
+    meaning="The client went away before the answer.")
+MESSAGING_MESSAGE_ID: Final = attribute("messaging.message.id", "string", ENTRY, column="message_id",
+    meaning="The delivery's id.")
+
+# -- AI calls ---------------------------------------------------------------------------------------------
+GEN_AI_OPERATION_NAME: Final = attribute("gen_ai.operation.name", "string", AI, column="operation",
+    meaning="chat, embeddings ...")
+GEN_AI_PROVIDER_NAME: Final = attribute("gen_ai.provider.name", "string", AI, column="provider",
+    older=("gen_ai.system",), meaning="openai, anthropic ...")
+GEN_AI_REQUEST_MODEL: Final = attribute("gen_ai.request.model", "string", AI, column="model",
+    meaning="The model that was asked.")
+GEN_AI_RESPONSE_FINISH_REASONS: Final = attribute("gen_ai.response.finish_reasons", "string[]", AI,
+    column="finish_reasons", meaning="Why each choice ended: stop, length, content_filter, refusal ...")
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = attribute("gen_ai.usage.output_tokens", "int", AI,
+    column="output_tokens", meaning="Tokens of the answer.")
+
+# -- events and losses ------------------------------------------------------------------------------------
+LOSS_REASON: Final = attribute("trueline.loss.reason", "string", EVENT,
+    meaning="Why spans were dropped: queue_full, export_failed, internal_error ...")
+LOSS_COUNT: Final = attribute("trueline.loss.count", "int", EVENT, meaning="How many.")
+
+EVENT_DATABASE_CONNECTED: Final = event("trueline.database.connected",
+    meaning="A process made its first connection to a database: the fingerprint guard.",
+    attributes=(DATABASE_FINGERPRINT, DATABASE_FINGERPRINTS, DATABASE_ROLE, DATABASE_SCHEMA,
+        DATABASE_VERSION, DATABASE_URL, DATABASE_URL_VARIABLE, DB_SYSTEM_NAME, DB_NAMESPACE, SERVER_ADDRESS,
+        SERVER_PORT))
+EVENT_WRITE_COMMITTED: Final = event("trueline.write.committed",
+    meaning="A transaction that wrote was committed while an identity or a message was bound.",
+    attributes=(TRANSACTION_ID, IDENTITY_BOUND, HASH_KEY_ID, DATABASE_FINGERPRINT))
+EVENT_AI_COMPLETED: Final = event("trueline.ai.completed",
+    meaning="An AI call ended well while an identity or a message was bound.",
+    attributes=(IDENTITY_BOUND,))
+EVENT_EXPORT_LOSS: Final = event("trueline.export.loss",
+    meaning="Spans were dropped before they reached the store.",
+    attributes=(LOSS_REASON, LOSS_COUNT))
+# fmt: on
