@@ -1,0 +1,1 @@
+"""The store: ClickHouse, embedded (chDB) or a server, behind one small client."""
