@@ -1,0 +1,11 @@
+-- Fills settlements from transactions as they arrive.
+CREATE MATERIALIZED VIEW IF NOT EXISTS settlements_from_transactions TO settlements AS
+SELECT
+    received_at,
+    transaction_id,
+    outcome,
+    reason,
+    transaction_error_type AS error_type,
+    rolled_back_statements AS undone
+FROM transactions
+WHERE open_statements > 0 OR notEmpty(rolled_back_statements)

@@ -1,0 +1,26 @@
+-- Counts reads and writes of each process on each database as statements arrive.
+CREATE MATERIALIZED VIEW IF NOT EXISTS database_sightings_from_statements TO database_sightings AS
+SELECT
+    environment,
+    application,
+    service,
+    process_kind,
+    database,
+    database_schema,
+    database_role,
+    database_url,
+    database_url_variable,
+    db_system,
+    db_namespace,
+    groupUniqArrayArray(s.database_rungs) AS database_rungs,
+    groupUniqArrayArray(if(s.version = '', [], [toString(s.version)])) AS versions,
+    min(s.started_at) AS first_seen,
+    max(s.started_at) AS last_seen,
+    max(s.received_at) AS last_received_at,
+    toUInt64(countIf(s.kind = 'read')) AS reads,
+    toUInt64(countIf(s.kind = 'write')) AS writes
+FROM statements AS s
+WHERE s.database != ''
+GROUP BY
+    environment, application, service, process_kind, database, database_schema, database_role, database_url,
+    database_url_variable, db_system, db_namespace
