@@ -295,8 +295,8 @@ def render_view(typed: TypedTable) -> str:
     """CREATE MATERIALIZED VIEW that fills a typed table from arriving spans."""
     body = ",\n    ".join(f"{column.expression} AS {column.name}" for column in columns(typed.table))
     return (
-        f"-- Fills {typed.table} from arriving spans. No expression in it can fail, whatever a client sends:\n"
-        "-- an error here would refuse the whole batch.\n"
+        f"-- Fills {typed.table} from arriving spans. No expression in it can fail, whatever a client\n"
+        "-- sends: an error here would refuse the whole batch.\n"
         f"{PROVENANCE}"
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS {typed.table}_from_traces TO {typed.table} AS\n"
         f"SELECT\n    {body}\nFROM otel_traces\nWHERE {typed.spans}\n"

@@ -1,5 +1,5 @@
--- One row for each executed SQL statement, as it was exported. Rules read statements_resolved instead,
--- where the outcome is final.
+-- One row for each executed SQL statement, as it was exported. Rules read statements_resolved
+-- instead, where the outcome is final.
 -- Made by trueline.monitor.store.generate from the telemetry contract: change that, not this file.
 CREATE TABLE IF NOT EXISTS statements
 (

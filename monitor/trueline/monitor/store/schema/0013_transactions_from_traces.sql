@@ -1,5 +1,5 @@
--- Fills transactions from arriving spans. No expression in it can fail, whatever a client sends: an
--- error here would refuse the whole batch.
+-- Fills transactions from arriving spans. No expression in it can fail, whatever a client
+-- sends: an error here would refuse the whole batch.
 -- Made by trueline.monitor.store.generate from the telemetry contract: change that, not this file.
 CREATE MATERIALIZED VIEW IF NOT EXISTS transactions_from_traces TO transactions AS
 SELECT

@@ -1,6 +1,6 @@
 -- Statements with their final outcome, whatever the order of arrival: the view that rules read.
--- A statement that was exported before its transaction ended (outcome 'open') takes the outcome of
--- its transaction's span; ten minutes after its arrival without one it reads as abandoned.
+-- A statement that was exported before its transaction ended (outcome 'open') takes the outcome
+-- of its transaction's span; ten minutes after its arrival without one it reads as abandoned.
 -- Two branches, so that the many decided rows never meet the join.
 -- Made by trueline.monitor.store.generate from the telemetry contract: change that, not this file.
 CREATE OR REPLACE VIEW statements_resolved AS
