@@ -1,0 +1,247 @@
+"""The first fence round rule SQL: exactly one SELECT over the tables meant for rules.
+
+A rule is text from somebody else, and ClickHouse's SQL reads files, calls hosts and runs programs. So the
+query is parsed, everything that is not known to be harmless is refused, and what runs is not the author's
+text but the tree, written out again. The store then runs it read-only and under limits: the second fence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import sqlglot
+from sqlglot import Token, TokenType, exp
+from sqlglot.errors import ParseError, TokenError
+
+#: What a rule may read. ``statements`` is not here: its outcome is not final, the resolved view's is.
+RULE_TABLES: Final = frozenset(
+    {"statements_resolved", "identity_uses", "transactions", "entries", "ai_calls", "databases", "otel_logs"}
+)
+#: Types that a query parameter may have. Identifier is not here: it would name a table at run time.
+PARAMETER_TYPES: Final = frozenset(
+    {
+        *(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)),
+        *("Float32", "Float64", "String", "Bool", "DateTime", "DateTime64(3)", "DateTime64(9)"),
+    }
+)
+#: Scalar functions that reach outside the query's rows: files, network, dictionaries, tables, the server.
+#: Their names are refused wherever they stand, called or not: ClickHouse takes ``arrayMap(file, ...)`` too.
+_DENIED_NAMES: Final = re.compile(
+    r"""(?ix)
+    file | dictget\w* | dicthas | dictisin | joinget(ornull)? | executable\w*
+    | ai(classify|embed|extract|filter|generate|redact|similarity|translate)\w*
+    | evalmlmethod | catboostevaluate | naivebayes\w* | region(to\w+|in|hierarchy) | lemmatize | synonyms
+    | getsetting\w* | getserversetting | getmergetreesetting | getmacro | getserverport | getclienthttpheader
+    | getoskernelversion | getmaxtablenamelengthfordatabase | hostname | fqdn | fullhostname | tcpport
+    | serveruuid | buildid | uptime | zookeepersessionuptime | connection_?id | currenthandler
+    | (initial_?|current_?)?query_?id
+    | currentrequesturl | current_?(user|profiles|roles) | session_user | auth(enticated)?user
+    | (default|enabled)(profiles|roles) | globalvariable | showcertificate | filesystem\w+ | hascolumnintable
+    | hasthreadfuzzer | addressto\w+ | demangle | logtrace | throwif | sleep\w* | trap | mergetreepartinfo
+    | ismergetreepartcoveredby | transaction(id|latestsnapshot|oldestsnapshot) | structureto\w+schema
+    | reversedns\w*
+    | pg_?get_?userbyid | pg_?table_?is_?visible | timeseries(storetags|idto\w+|groupto\w+|\w*togroup)
+    | (global)?(not)?(null)?in(ignoreset)? | __\w+
+    """
+)
+#: Operands of IN that stand for values. Anything else there, a bare name above all, is read as a table.
+_VALUES: Final = (
+    exp.Literal,
+    exp.Placeholder,
+    exp.Tuple,
+    exp.Array,
+    exp.Cast,
+    exp.Neg,
+    exp.Null,
+    exp.Boolean,
+)
+
+
+class FenceError(ValueError):
+    """The query is refused. ``line`` and ``column`` count from 1 within the query's text; 0 is unknown."""
+
+    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+
+
+@dataclass(frozen=True, slots=True)
+class FencedQuery:
+    """A query that passed: ``sql`` is what may run.
+
+    ``columns`` are the names of the result, or None where a ``*`` hides them; ``parameters`` maps each
+    parameter to its ClickHouse type; ``tables`` are the tables it reads.
+    """
+
+    sql: str
+    columns: tuple[str, ...] | None
+    parameters: dict[str, str]
+    tables: frozenset[str]
+
+
+def fence(sql: str, tables: Collection[str] = RULE_TABLES) -> FencedQuery:
+    """Prove that ``sql`` is one harmless SELECT over ``tables``; raises FenceError naming what is refused."""
+    _check_tokens(sql)
+    select = _parse(sql)
+    read: set[str] = set()
+    for node in select.walk():
+        _check_node(node)
+        if isinstance(node, exp.In):
+            _check_in(node)
+        elif isinstance(node, exp.Table) and (name := _real_table(node, tables)) is not None:
+            read.add(name)
+    if not read:
+        raise FenceError(f"the query reads no table; rules read {', '.join(sorted(tables))}")
+    rendered = select.sql(dialect="clickhouse", comments=False)
+    return FencedQuery(rendered, _columns(select), _parameters(select), frozenset(read))
+
+
+def _parse(sql: str) -> exp.Select:
+    try:
+        trees = [tree for tree in sqlglot.parse(sql, dialect="clickhouse") if tree is not None]
+    except (ParseError, RecursionError) as error:
+        detail = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
+        raise FenceError(
+            f"the query cannot be parsed: {detail.get('description') or 'nested too deeply'}",
+            int(detail.get("line") or 0),
+            int(detail.get("col") or 0),
+        ) from None
+    if len(trees) != 1:
+        raise FenceError(f"a rule is exactly one SELECT; this text holds {len(trees)} statements")
+    if not isinstance(trees[0], exp.Select):
+        raise FenceError(f"a rule is exactly one SELECT; this is {trees[0].key.upper()}")
+    return trees[0]
+
+
+def _check_tokens(sql: str) -> None:
+    """Refuse names by spelling, before a tree is made: a tree may hide how a name was quoted or called."""
+    try:
+        tokens = sqlglot.tokenize(sql, dialect="clickhouse")
+    except TokenError as error:
+        raise FenceError(f"the query cannot be read: {str(error).splitlines()[0]}") from None
+    for token in tokens:
+        if token.token_type in (TokenType.STRING, TokenType.IN) or not _DENIED_NAMES.fullmatch(token.text):
+            continue
+        raise FenceError(
+            f"{token.text} is not allowed in a rule: it reaches beyond the rule's rows", *_at(token)
+        )
+
+
+def _at(token: Token) -> tuple[int, int]:
+    return token.line, max(token.col - len(token.text) + 1, 1)
+
+
+def _position(node: exp.Expr) -> tuple[int, int]:
+    for part in node.walk():
+        if "line" in part.meta:
+            return int(part.meta["line"]), max(int(part.meta["col"]) - len(part.name) + 1, 1)
+    return 0, 0
+
+
+def _check_node(node: exp.Expr) -> None:
+    if isinstance(node, exp.Command | exp.DML | exp.DDL | exp.Into) and not isinstance(node, exp.Query):
+        raise FenceError(f"{node.key.upper()} is not allowed in a rule", *_position(node))
+    for clause in ("settings", "format", "into"):
+        if node.args.get(clause) and isinstance(node, exp.Query):
+            raise FenceError(f"{clause.upper()} is not allowed in a rule", *_position(node))
+    if isinstance(node, exp.With) and node.recursive:
+        raise FenceError("WITH RECURSIVE is not allowed in a rule", *_position(node))
+    if isinstance(node, exp.Values):
+        raise FenceError("VALUES is not a table for rules", *_position(node))
+
+
+def _real_table(node: exp.Table, tables: Collection[str]) -> str | None:
+    """The table that is read, or None for a name that the query itself defines."""
+    if not isinstance(node.this, exp.Identifier):
+        raise FenceError(
+            f"{node.this.sql('clickhouse')} is not a table but makes one; rules cannot", *_position(node)
+        )
+    if node.args.get("db") or node.args.get("catalog"):
+        raise FenceError(
+            f"{node.sql('clickhouse')} names a database; write the table alone", *_position(node)
+        )
+    name = node.name
+    if name in _visible_ctes(node):
+        return None
+    if name in tables:
+        return name
+    if name == "statements":
+        raise FenceError(
+            "statements is not for rules; read statements_resolved, where outcomes are final",
+            *_position(node),
+        )
+    raise FenceError(
+        f"{name} is not a table for rules; there are {', '.join(sorted(tables))}", *_position(node)
+    )
+
+
+def _check_in(node: exp.In) -> None:
+    """``x IN name``, ``x IN (name)`` and ``x IN name(...)`` read the table of that name."""
+    field = node.args.get("field")
+    operands = [field] if field is not None else node.expressions if len(node.expressions) == 1 else []
+    for operand in operands:
+        value = operand.unnest()
+        named_query = isinstance(value, exp.Column) and not value.table and value.name in _visible_ctes(node)
+        # tuple(...) is parsed as a struct; both are values.
+        if named_query or isinstance(value, (*_VALUES, exp.Struct)):
+            continue
+        text = value.sql("clickhouse")
+        raise FenceError(
+            f"IN {text} is read as a table; write has({text}, ...) for an array, = for a value",
+            *_position(value),
+        )
+
+
+def _visible_ctes(node: exp.Expr) -> Iterator[str]:
+    """Queries by name that ``node`` can mean: of enclosing WITHs, defined before the place where it stands.
+
+    A definition that reads its own name, or that of a later one, means the real table of that name: it must
+    not pass for the query's own. ``WITH (SELECT ...) AS name`` is a value, not a table.
+    """
+    child: exp.Expr = node
+    while child.parent is not None:
+        parent = child.parent
+        definitions = parent.expressions if isinstance(parent, exp.With) else []
+        with_ = parent.args.get("with_")
+        if isinstance(with_, exp.With) and with_ is not child:
+            definitions = with_.expressions
+        for definition in definitions:
+            if definition is child:
+                break
+            if not definition.args.get("scalar") and isinstance(definition.this, exp.Query):
+                yield definition.alias
+        child = parent
+
+
+def _columns(select: exp.Select) -> tuple[str, ...] | None:
+    if any(item.is_star for item in select.expressions):
+        return None
+    return tuple(item.alias_or_name for item in select.expressions)
+
+
+def _parameters(select: exp.Select) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for node in select.find_all(exp.Placeholder):
+        name, kind = node.name, node.args.get("kind")
+        declared = kind.sql("clickhouse") if isinstance(kind, exp.DataType) else str(kind or "")
+        if not name or not declared:
+            raise FenceError("a query parameter is written as {name:Type}", *_position(node))
+        if not is_parameter_type(declared):
+            raise FenceError(
+                f"parameter {name} has type {declared}, which a rule cannot have", *_position(node)
+            )
+        if found.setdefault(name, declared) != declared:
+            raise FenceError(
+                f"parameter {name} is declared as {found[name]} and as {declared}", *_position(node)
+            )
+    return found
+
+
+def is_parameter_type(declared: str) -> bool:
+    """Whether a query parameter may have this type: one of PARAMETER_TYPES or an Array of one."""
+    inner = re.fullmatch(r"Array\((.+)\)", declared)
+    return (inner[1] if inner else declared) in PARAMETER_TYPES

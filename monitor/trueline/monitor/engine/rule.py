@@ -1,0 +1,238 @@
+"""What a rule file holds. :mod:`.load` reads files into this; the fields' meanings are the reference."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from trueline.instrumentation.semconv.registry import ATTRIBUTES
+from trueline.monitor.engine.fence import PARAMETER_TYPES, RULE_TABLES, FencedQuery, is_parameter_type
+from trueline.monitor.engine.templates import Template
+
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+#: Columns that every result row must have beside those of ``group_by``.
+ROW_COLUMNS: Final = ("first_seen", "last_seen", "count", "value", "trace_ids", "span_ids")
+#: Query parameters that the engine binds. They cannot be names of ``params``.
+WINDOW_PARAMETERS: Final = ("start", "end", "since")
+
+
+class Severity(StrEnum):
+    """How bad it is, worst first."""
+
+    CRITICAL = "critical"
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+def parse_duration(text: object) -> timedelta:
+    """``"500ms"``, ``"30s"``, ``"5m"``, ``"24h"``, ``"7d"`` as a timedelta; ValueError says what is wrong."""
+    if isinstance(text, timedelta):
+        return text
+    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(
+            f"{text!r} is not a duration: write a number with its unit, as in 500ms, 30s, 5m, 24h or 7d"
+        )
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$", "examples": ["2s", "5m", "24h"]}
+    ),
+]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class Needs(_Part):
+    """What the rule cannot see without. A service that never sends it is one that the rule is blind for."""
+
+    tables: list[str] = Field(default=[], description="Tables and views that the query reads.")
+    attributes: list[str] = Field(default=[], description="Attributes of the telemetry contract.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for table in self.tables:
+            if table not in RULE_TABLES:
+                raise ValueError(f"no table {table!r} for rules; there are {', '.join(sorted(RULE_TABLES))}")
+        for name in self.attributes:
+            if name not in ATTRIBUTES:
+                raise ValueError(f"{name!r} is not an attribute of the telemetry contract")
+        return self
+
+
+class Param(_Part):
+    """One number or text that an operator may want to set; the query has it as ``{name:type}``."""
+
+    type: str = Field(
+        description="ClickHouse type: " + ", ".join(sorted(PARAMETER_TYPES)) + " or an Array of one."
+    )
+    default: Any = Field(description="The value.")
+    meaning: Text = Field(description="What it stands for, with its unit.")
+
+    @model_validator(mode="after")
+    def _safe_type(self) -> Self:
+        if not is_parameter_type(self.type):
+            raise ValueError(
+                f"type {self.type!r} is none of {', '.join(sorted(PARAMETER_TYPES))} or Array(...) of one"
+            )
+        return self
+
+
+class Resolve(_Part):
+    """When a finding is taken for mended."""
+
+    after: Duration = Field(
+        description="Silence: no new occurrence for so long, while the rule was evaluated without a gap "
+        "and its environment went on sending telemetry."
+    )
+
+
+class Remediation(_Part):
+    """What to do, as templates in Markdown. Three parts, because they are read at different hours."""
+
+    now: Text = Field(description="What stops the damage, for whoever is on call.")
+    then: Text = Field(description="What mends the cause and the data for good, with the SQL for it.")
+    check: Text = Field(description="How to see that it is mended.")
+
+
+class RuleException(_Part):
+    """A group that is known and accepted: result rows that match raise no finding."""
+
+    match: dict[str, str] = Field(
+        min_length=1, description="Result column to value; `*` and `?` are wildcards."
+    )
+    reason: Text = Field(description="Why it is accepted.")
+
+
+class RuleTest(BaseModel):
+    """Rows in, findings out. :mod:`.rule_tests` knows the form of the rows."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: Text
+    expect: list[dict[str, Any]] = Field(description="One entry a finding; an empty list means silence.")
+
+
+class RuleDefinition(_Part):
+    """A rule file.
+
+    The query is one SELECT. It has the columns of ``group_by`` and: ``first_seen`` and ``last_seen``
+    (DateTime64, event time), ``count`` (occurrences in this row), ``value`` (a number of the rule's own),
+    ``trace_ids`` and ``span_ids`` (Array(String), at most 50, most telling first: each of the first ``count``
+    span ids stands for one occurrence, which is how the same one is never counted twice). Any further column
+    can be used by name in the templates; ``versions`` (Array(String)) and ``services`` (Array(String)), where
+    present, say which services and versions are concerned.
+    """
+
+    id: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{2,63}$", description="Name for good; part of every finding's id."
+    )
+    version: int = Field(ge=1, description="Raised with each change of meaning.")
+    title: Text = Field(max_length=120, description="What is wrong, in a line, without data.")
+    severity: Severity
+    status: Literal["stable", "experimental"] = Field(
+        default="stable", description="Stable rules are on; experimental ones only when asked for."
+    )
+    type: Literal["event", "aggregate"] = Field(
+        description="event: each row stands for itself, and windows may overlap. aggregate: buckets of "
+        "`window`, each evaluated once."
+    )
+    needs: Needs = Needs()
+    interval: Duration = Field(description="How often it is evaluated.")
+    window: Duration = Field(
+        default=timedelta(minutes=10),
+        description="aggregate: the bucket's length. event: the longest arrival window evaluated at once, "
+        "when missed ones are caught up.",
+    )
+    delay: Duration = Field(default=timedelta(0), description="How long arrivals are left to settle.")
+    lookback: Duration = Field(description="How far back of the window's end context is read.")
+    params: dict[str, Param] = Field(default={}, description="Named values of the query.")
+    group_by: list[str] = Field(
+        min_length=1,
+        description="Result columns that make one finding: stable ones, never a version, instance or trace.",
+    )
+    resolve: Resolve
+    query: Text
+    summary: Text = Field(description="Template: one sentence, what is wrong and where.")
+    explanation: Text = Field(
+        description="Template in Markdown: how it comes about, and what it does to whom."
+    )
+    remediation: Remediation
+    false_positives: list[Text] = Field(default=[], description="What looks alike and is well.")
+    exceptions: list[RuleException] = []
+    tests: list[RuleTest] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.interval < timedelta(seconds=1):
+            raise ValueError("interval is shorter than 1s")
+        if self.window <= timedelta(0):
+            raise ValueError("window must be longer than 0s")
+        if self.lookback < self.window:
+            raise ValueError("lookback is shorter than window: a window's own events would be out of sight")
+        taken = sorted(set(self.params) & set(WINDOW_PARAMETERS))
+        if taken:
+            raise ValueError(f"params: {taken[0]} is bound by the engine; choose another name")
+        volatile = {"version", "instance", "trace_id", "span_id", "transaction_id"} & set(self.group_by)
+        if volatile:
+            raise ValueError(f"group_by: {sorted(volatile)[0]} changes while the fault stays; leave it out")
+        return self
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule that can run: the file's content, its checked query and its compiled templates."""
+
+    definition: RuleDefinition
+    path: Path
+    query: FencedQuery
+    templates: Mapping[str, Template]
+
+    @property
+    def id(self) -> str:
+        """The rule's name."""
+        return self.definition.id
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The values of ``params``."""
+        return {name: param.default for name, param in self.definition.params.items()}
+
+    @cached_property
+    def revision(self) -> str:
+        """12 hex digits over all that decides what is found. Changes of wording leave it as it is."""
+        decisive = self.definition.model_dump(
+            mode="json",
+            include={
+                "id",
+                "version",
+                "type",
+                "window",
+                "delay",
+                "lookback",
+                "params",
+                "group_by",
+                "query",
+                "exceptions",
+            },
+        )
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
