@@ -43,13 +43,8 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _NOISE: Final = re.compile(r"\(version [^()]*\)\.?|Code: \d+\. |DB::Exception: ")
 _ERROR_NAME: Final = re.compile(r"(?:[. ]*\(([A-Z][A-Z_]+)\)[ .]*)+$")
 
-# Set for every client. The batching is ours (async_insert would add its own wait to each insert), and a
-# delayed request may carry spans of many days, hence of many partitions.
-_SESSION: Final = {
-    "session_timezone": "UTC",
-    "async_insert": "0",
-    "max_partitions_per_insert_block": "2000",
-}
+# Set for every client. The batching is ours: async_insert would add its own wait to each insert.
+_SESSION: Final = {"session_timezone": "UTC", "async_insert": "0"}
 
 # ClickHouse's error numbers, by what they mean for the caller.
 _LIMIT_OF_CODE: Final[dict[int, Limit]] = {159: "time", 160: "time", 241: "memory", 396: "rows"}

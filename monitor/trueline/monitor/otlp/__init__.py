@@ -1,0 +1,1 @@
+"""OTLP over HTTP: from a request's body to the columns of the raw tables."""
