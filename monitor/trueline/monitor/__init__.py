@@ -1,0 +1,1 @@
+"""The monitor: receives telemetry, keeps it, runs the rules over it and answers people."""

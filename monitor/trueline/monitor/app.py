@@ -1,0 +1,155 @@
+"""Puts the monitor together: store, writer, rules, and the HTTP application in front of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from trueline.monitor.errors import StoreError, StoreUnavailableError
+from trueline.monitor.otlp.receive import Receiver
+from trueline.monitor.security import Guard, refusal
+from trueline.monitor.settings import Settings
+from trueline.monitor.store.client import Store, open_store
+from trueline.monitor.store.migrate import migrate
+from trueline.monitor.store.writer import Writer
+
+if TYPE_CHECKING:
+    from trueline.monitor.rule_service import RuleService
+
+_log = logging.getLogger(__name__)
+
+#: How long each part may take to finish its work at a stop, seconds.
+STOP_SECONDS: Final = 10.0
+
+
+class Monitor:
+    """A running monitor without its socket. Made by :meth:`open`, ended by :meth:`close`."""
+
+    def __init__(self, settings: Settings, store: Store, writer: Writer, rules: RuleService) -> None:
+        self.settings = settings
+        self.store = store
+        self.writer = writer
+        self.rules = rules
+        self.receiver = Receiver(writer)
+        self.app = build_app(self)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Monitor:
+        """Open and migrate the store, load the rules, start writing and judging.
+
+        Raise a TruelineError (store, migration, rules) with everything closed again.
+        """
+        from trueline.monitor.rule_service import RuleService
+
+        store = open_store(settings.store)
+        try:
+            migrate(store)
+            rules = RuleService(store, settings)
+            writer = Writer(store)
+            writer.start()
+            try:
+                rules.start()
+            except BaseException:
+                writer.stop(STOP_SECONDS)
+                raise
+            return cls(settings, store, writer, rules)
+        except BaseException:
+            store.close()
+            raise
+
+    def close(self) -> None:
+        """Stop judging, store what waits, close the store. To be called after the last request."""
+        self.rules.stop(STOP_SECONDS)
+        if not self.writer.stop(STOP_SECONDS):
+            _log.error("rows were still being stored after %.0f seconds: they may be lost", STOP_SECONDS)
+        self.receiver.close()
+        self.store.close()
+
+    def problems(self) -> list[str]:
+        """Why the monitor cannot do its work just now; empty if it can. Asks the store, so it may block."""
+        problems = []
+        try:
+            self.store.query("SELECT 1")
+        except StoreError as error:
+            problems.append(f"the store does not answer: {error}")
+        writing = self.writer.problem()
+        if writing:
+            problems.append(f"rows cannot be stored: {writing}")
+        status = self.rules.status()
+        if not status.get("running"):
+            problems.append("the rules are not being evaluated")
+        if not status.get("rules"):
+            problems.append("no rule is loaded")
+        return problems
+
+    def describe_rules(self) -> str:
+        """How many rules run, for people."""
+        return f"{self.rules.status().get('rules', 0)} active"
+
+
+def build_app(monitor: Monitor) -> FastAPI:
+    """Build the HTTP application: OTLP under /v1, people's questions under /api/v1 and /ops, health."""
+    from trueline.monitor.api import build_router
+
+    app = FastAPI(
+        title="Trueline",
+        version=version("trueline"),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    app.add_middleware(Guard, settings=monitor.settings)
+    app.add_route("/v1/traces", monitor.receiver.traces, methods=["POST"], include_in_schema=False)
+    app.add_route("/v1/logs", monitor.receiver.logs, methods=["POST"], include_in_schema=False)
+    app.include_router(build_router(monitor.store, monitor.rules, monitor.settings))
+
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok", "version": version("trueline")}
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> JSONResponse:
+        problems = await asyncio.to_thread(monitor.problems)
+        if problems:
+            return JSONResponse({"status": "not ready", "reasons": problems}, 503)
+        return JSONResponse({"status": "ready"})
+
+    @app.exception_handler(HTTPException)
+    async def explain(request: Request, error: HTTPException) -> Response:
+        message = (
+            _hint(request) if error.status_code in (404, 405) and error.detail in _STOCK else error.detail
+        )
+        return refusal(request.url.path, error.status_code, message, dict(error.headers or {}))
+
+    @app.exception_handler(StoreUnavailableError)
+    async def unavailable(request: Request, error: StoreUnavailableError) -> Response:
+        return refusal(request.url.path, 503, str(error), {"Retry-After": "2"})
+
+    return app
+
+
+#: What the router says of its own accord; anything else was said on purpose.
+_STOCK: Final = ("Not Found", "Method Not Allowed")
+
+
+def _hint(request: Request) -> str:
+    """What somebody who called a path that is not there, or with the wrong method, most likely wants."""
+    path, method = request.url.path, request.method
+    base = str(request.base_url).rstrip("/")
+    if path == "/v1/metrics":
+        return "Metrics are not taken here: set OTEL_METRICS_EXPORTER=none in the service."
+    if path in ("/v1/traces", "/v1/logs"):
+        return f"{path} takes telemetry by POST from an OpenTelemetry exporter; look at /api/v1/findings."
+    if method == "POST" or path.startswith("/v1"):
+        return (
+            f"Nothing is taken at {path}: telemetry goes to /v1/traces and /v1/logs, for which a service "
+            f"sets OTEL_EXPORTER_OTLP_ENDPOINT={base} without a path."
+        )
+    return f"There is nothing at {path}: look at /api/v1/findings; all paths are in /api/v1/openapi.json."
