@@ -14,10 +14,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 MAX_TEXT: Final = 20_000
 
 
-def utc(moment: datetime | None) -> str:
-    """``2026-11-20 10:51:46 UTC``; naive datetimes are taken for UTC."""
-    if moment is None:
+def utc(moment: datetime | str | None) -> str:
+    """``2026-11-20 10:51:46 UTC`` for a datetime or its ISO form; without a zone it is taken for UTC."""
+    if not moment:
         return "unknown"
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return aware.strftime("%Y-%m-%d %H:%M:%S UTC")
 

@@ -1,0 +1,85 @@
+"""What the engine asks of the world. Everything it reads, writes or waits for comes in through these."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from trueline.monitor.engine.finding import Event, Finding
+
+#: How an evaluation went; ``skipped`` arrivals were too old to be judged when their turn came.
+Result = Literal["ok", "error", "skipped"]
+
+
+class Query(Protocol):
+    """Runs a fenced query read-only and under limits; raises TruelineError where it fails."""
+
+    def __call__(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Rows as mappings from column to value; times are timezone-aware UTC."""
+
+
+class Clock(Protocol):
+    """The clock by which rows are stamped on arrival: the store's."""
+
+    def __call__(self) -> datetime:
+        """Now, timezone-aware UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRun:
+    """One line of the coverage ledger: the arrivals from ``start`` until before ``end``, and how it went."""
+
+    rule: str
+    version: int
+    revision: str
+    start: datetime
+    end: datetime
+    result: Result
+    rows: int
+    milliseconds: float
+    message: str
+    at: datetime
+
+
+class Ledger(Protocol):
+    """Which arrivals each rule has judged. Survives restarts."""
+
+    def covered_until(self, rule: str, revision: str) -> datetime | None:
+        """End of what this revision of the rule has judged or given up; None if it never ran."""
+
+    def record(self, run: RuleRun) -> None:
+        """Add a line."""
+
+
+class Findings(Protocol):
+    """The findings and what belongs to them. Survives restarts."""
+
+    def changing(self) -> AbstractContextManager[object]:
+        """Held from loading findings to saving them, since the engine and people change the same ones."""
+
+    def load(self, ids: Collection[str]) -> dict[str, Finding]:
+        """Those of the findings that exist."""
+
+    def active(self, rule: str | None = None) -> list[Finding]:
+        """Findings that are not resolved, of one rule or of all."""
+
+    def unseen(self, occurrences: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
+        """For each finding's id, those of the occurrences that it does not have yet."""
+
+    def occurrence_counts(self, ids: Collection[str]) -> dict[str, int]:
+        """How many distinct occurrences each finding has; those without any are left out."""
+
+    def add_occurrences(self, occurrences: Mapping[str, Collection[str]]) -> None:
+        """Add occurrences to findings; adding one again changes nothing."""
+
+    def save(self, findings: Sequence[Finding], events: Sequence[Event]) -> None:
+        """Store findings in their new form, and the events that led there."""
+
+    def copy_evidence(self, findings: Sequence[Finding]) -> None:
+        """Copy what the findings' traces show, beside what was copied before."""
+
+    def is_heard(self, finding: Finding, since: datetime) -> bool:
+        """Whether telemetry of the finding's environment and application arrived after ``since``."""
