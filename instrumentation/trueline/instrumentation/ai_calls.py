@@ -1,0 +1,168 @@
+"""AI calls: ours, and those of GenAI instrumentations, counted into the transactions held open meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from trueline.instrumentation import runtime, scope, semconv
+from trueline.instrumentation.guard import guarded
+
+_AI_ATTRIBUTES = (
+    semconv.GEN_AI_OPERATION_NAME,
+    semconv.GEN_AI_PROVIDER_NAME,
+    "gen_ai.system",
+    "traceloop.span.kind",
+    "llm.request.type",
+)
+_OPENINFERENCE_KINDS = frozenset({"LLM", "EMBEDDING", "AGENT", "TOOL", "RERANKER"})
+
+# AI spans under way inside open transactions, by span id. A span that never ends stays until the bound
+# pushes it out.
+_MAX_UNDER_WAY = 1024
+_under_way: dict[int, list[Any]] = {}
+
+
+def is_ai_span(attributes: Mapping[str, Any] | None) -> bool:
+    """Whether a span stands for an AI call, by any of the conventions in use."""
+    if not attributes:
+        return False
+    return (
+        any(name in attributes for name in _AI_ATTRIBUTES)
+        or attributes.get("openinference.span.kind") in _OPENINFERENCE_KINDS
+    )
+
+
+def span_started(span: Any) -> None:
+    """A span started: if it is an AI call's, the transactions open in this task wait for it."""
+    attributes = getattr(span, "attributes", None)
+    if not is_ai_span(attributes):
+        return
+    held = scope.open_transactions()
+    for transaction in held:
+        with transaction.lock:
+            transaction.tally.ai_calls += 1
+    if held:
+        if len(_under_way) >= _MAX_UNDER_WAY:
+            _under_way.pop(next(iter(_under_way)), None)
+        _under_way[span.get_span_context().span_id] = held
+
+
+def span_ended(span: Any) -> None:
+    """A span ended: add its time and its failure to the transactions that waited."""
+    if not _under_way:
+        return
+    held = _under_way.pop(span.get_span_context().span_id, None)
+    if not held:
+        return
+    failed = span.status.status_code is StatusCode.ERROR
+    waited = max(0, (span.end_time or 0) - (span.start_time or 0))
+    for transaction in held:
+        with transaction.lock:
+            transaction.tally.ai_errors += failed
+            transaction.tally.ai_wait_ns += waited
+
+
+class ai_call(contextlib.ContextDecorator):  # noqa: N801 - used like a function, as contextlib's own
+    """Mark a call to a model, for clients that no GenAI instrumentation covers.
+
+    Works as ``with``, ``async with`` and as a decorator of sync functions::
+
+        with ai_call("chat", model="small-1", provider="acme") as call:
+            answer = client.chat(...)
+            call.finish_reasons(answer.finish_reason)
+
+    An exception that leaves the block fails the call and passes on unchanged.
+    """
+
+    def __init__(self, operation: str = "chat", *, model: str = "", provider: str = "") -> None:
+        self._operation = operation
+        self._model = model
+        self._provider = provider
+        self._span: Span | None = None
+        self._activation: contextlib.AbstractContextManager[Span] | None = None
+
+    def _recreate_cm(self) -> ai_call:
+        return ai_call(self._operation, model=self._model, provider=self._provider)
+
+    def __enter__(self) -> ai_call:
+        self._start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._finish(error)
+
+    async def __aenter__(self) -> ai_call:
+        self._start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._finish(error)
+
+    @guarded("ai_call.finish_reasons")
+    def finish_reasons(self, *reasons: str) -> None:
+        """Say why the answer ended: stop, length, content_filter, refusal ..."""
+        if self._span is not None:
+            self._span.set_attribute(semconv.GEN_AI_RESPONSE_FINISH_REASONS, list(reasons))
+
+    @guarded("ai_call.failed")
+    def failed(self, error_type: str) -> None:
+        """Say that the call failed although no exception leaves the block."""
+        if self._span is not None:
+            self._span.set_status(Status(StatusCode.ERROR))
+            self._span.set_attribute(semconv.ERROR_TYPE, error_type)
+
+    @guarded("ai_call.start")
+    def _start(self) -> None:
+        current = runtime.current()
+        if current is None:
+            return
+        attributes: dict[str, Any] = {semconv.GEN_AI_OPERATION_NAME: self._operation}
+        if self._model:
+            attributes[semconv.GEN_AI_REQUEST_MODEL] = self._model
+        if self._provider:
+            attributes[semconv.GEN_AI_PROVIDER_NAME] = self._provider
+        attributes.update(current.context_attributes())
+        name = f"{self._operation} {self._model}".strip()
+        self._span = current.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        # record_exception is left to us: the message of an exception can hold what the user typed.
+        self._activation = trace.use_span(
+            self._span, end_on_exit=False, record_exception=False, set_status_on_exception=False
+        )
+        self._activation.__enter__()
+
+    @guarded("ai_call.finish")
+    def _finish(self, error: BaseException | None) -> None:
+        span, self._span = self._span, None
+        activation, self._activation = self._activation, None
+        if activation is not None:
+            activation.__exit__(None, None, None)
+        if span is None:
+            return
+        if error is not None and not isinstance(error, GeneratorExit):
+            scope.ai_call_failed(error)
+            span.set_status(Status(StatusCode.ERROR))
+            span.set_attribute(semconv.ERROR_TYPE, qualified_name(type(error)))
+        span.end(time.time_ns())
+
+
+def qualified_name(kind: type[BaseException]) -> str:
+    """The class of an exception as OpenTelemetry writes it: builtins without their module."""
+    module = kind.__module__
+    return kind.__qualname__ if module in ("builtins", "") else f"{module}.{kind.__qualname__}"

@@ -1,0 +1,90 @@
+"""Why an async block is left.
+
+SQLAlchemy's asyncio layer rolls back inside a greenlet that does not see the exception being handled by
+the coroutine around it. The methods by which a coroutine ends a transaction are therefore wrapped: they
+put that exception into a context variable, which the greenlet does see, for as long as they run.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+from trueline.instrumentation import scope
+from trueline.instrumentation.guard import guarded, report
+
+_EXITS = ("__aexit__",)
+_CALLS = ("rollback", "close")
+_originals: list[tuple[type, str, Any]] = []
+
+
+@guarded("async_exit.wrap")
+def wrap_async() -> None:
+    """Wrap the asyncio classes; without greenlet there are none, and nothing to do."""
+    if _originals:
+        return
+    if find_spec("greenlet") is None:
+        return
+    try:
+        from sqlalchemy.ext.asyncio import (
+            AsyncConnection,
+            AsyncSession,
+            AsyncSessionTransaction,
+            AsyncTransaction,
+        )
+    except ImportError:
+        return
+    for owner in (AsyncConnection, AsyncSession, AsyncSessionTransaction, AsyncTransaction):
+        for name in _EXITS:
+            _replace(owner, name, _watched_exit)
+        for name in _CALLS:
+            _replace(owner, name, _watched_call)
+    from sqlalchemy.ext.asyncio import session
+
+    maker_block = getattr(session, "_AsyncSessionContextManager", None)
+    if maker_block is not None:
+        _replace(maker_block, "__aexit__", _watched_exit)
+
+
+def unwrap_async() -> None:
+    """Give the classes their own methods back."""
+    while _originals:
+        owner, name, original = _originals.pop()
+        try:
+            setattr(owner, name, original)
+        except Exception as error:
+            report("async_exit.unwrap", error)
+
+
+def _replace(owner: type, name: str, wrap: Callable[[Any], Any]) -> None:
+    original = owner.__dict__.get(name)
+    if original is not None:
+        _originals.append((owner, name, original))
+        setattr(owner, name, wrap(original))
+
+
+def _watched_exit(original: Any) -> Any:
+    @functools.wraps(original)
+    async def wrapper(self: Any, kind: Any, value: Any, traceback: Any) -> Any:
+        token = scope.leaving_with.set(value)
+        try:
+            return await original(self, kind, value, traceback)
+        finally:
+            scope.leaving_with.reset(token)
+
+    return wrapper
+
+
+def _watched_call(original: Any) -> Any:
+    @functools.wraps(original)
+    async def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        token = scope.leaving_with.set(sys.exc_info()[1] or scope.leaving_with.get())
+        try:
+            return await original(self, *args, **kwargs)
+        finally:
+            scope.leaving_with.reset(token)
+
+    return wrapper

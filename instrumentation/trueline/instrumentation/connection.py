@@ -1,0 +1,286 @@
+"""The state of one pooled connection: its database, its transaction, and how that transaction ends.
+
+It lives in the connection record's ``info`` dictionary, which SQLAlchemy empties when the record connects
+anew. The listeners translate SQLAlchemy's events into calls of this class; it drives the pure
+:class:`Transaction` and hands what is ready to the holder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from trueline.instrumentation import scope
+from trueline.instrumentation.ai_calls import qualified_name
+from trueline.instrumentation.database import DatabaseFacts
+from trueline.instrumentation.drivers import DriverStatus, statement_autocommitted, transaction_status
+from trueline.instrumentation.guard import report
+from trueline.instrumentation.semconv import Reason
+from trueline.instrumentation.statement import Control
+from trueline.instrumentation.transaction import Cause, Transaction
+
+if TYPE_CHECKING:
+    from trueline.instrumentation.holder import Holder
+    from trueline.instrumentation.records import StatementRecord
+
+INFO_KEY = "trueline"
+MAX_CAUSES = 8
+
+# These end a block without anything having gone wrong in it.
+_NOT_ERRORS = (GeneratorExit, StopIteration, StopAsyncIteration)
+
+
+class ConnectionState:
+    """One database connection as seen by Trueline."""
+
+    __slots__ = (
+        "__weakref__",
+        "attributes",
+        "driver",
+        "explicit",
+        "facts",
+        "generation",
+        "holder",
+        "orm_session",
+        "orm_session_id",
+        "owned_by_session",
+        "returning",
+        "system",
+        "transaction",
+        "url_known",
+    )
+
+    def __init__(self, holder: Holder, driver: str, system: str, facts: DatabaseFacts) -> None:
+        self.holder = holder
+        #: A fork makes the child's copy of this state worthless: the connection is the parent's.
+        self.generation = holder.generation
+        self.driver = driver
+        self.system = system
+        self.facts = facts
+        self.url_known = False
+        #: Attributes of every statement span on this connection.
+        self.attributes: dict[str, Any] = facts.attributes()
+        self.transaction: Transaction[StatementRecord] | None = None
+        #: The application said BEGIN itself, on a connection that otherwise commits each statement.
+        self.explicit = False
+        #: The pool is taking the connection back.
+        self.returning = False
+        self.orm_session: weakref.ref[Any] | None = None
+        self.orm_session_id = ""
+        self.owned_by_session = False
+
+    # -- statements ----------------------------------------------------------------------------------
+
+    def transaction_for_statement(self) -> Transaction[StatementRecord]:
+        """The transaction that a statement belongs to, begun if need be."""
+        transaction = self.transaction
+        if transaction is not None and transaction.ended:
+            self.settle()
+            transaction = None
+        if transaction is None:
+            transaction = self.transaction = Transaction(secrets.token_hex(8))
+            scope.transaction_opened(transaction)
+        return transaction
+
+    def statement_ran(self, record: StatementRecord, dbapi_connection: Any) -> None:
+        """A statement succeeded."""
+        transaction = self.transaction_for_statement()
+        control = record.plan.control
+        if control is None and not self.explicit and self._autocommitted(record, dbapi_connection):
+            self._autocommit(record)
+            return
+        with transaction.lock:
+            transaction.add(record)
+            self._count(transaction, record)
+            if control is not None:
+                self._control(transaction, control, record.plan.control_name)
+        self.holder.hold(transaction, record)
+        if control in (Control.COMMIT, Control.ROLLBACK):
+            self.explicit = False
+            self.settle()
+
+    def statement_failed(self, record: StatementRecord, dbapi_connection: Any, *, disconnected: bool) -> None:
+        """A statement raised."""
+        transaction = self.transaction_for_statement()
+        if (
+            not disconnected
+            and not self.explicit
+            and record.plan.control is None
+            and self._autocommitted(record, dbapi_connection)
+            and not transaction.held
+            and not transaction.left
+        ):
+            self._autocommit(record)
+            return
+        server_said_so = record.error is not None and bool(record.error.status_code)
+        with transaction.lock:
+            transaction.add(record)
+            self._count(transaction, record)
+            transaction.statement_failed(aborts=self.system == "postgresql" and server_said_so)
+        self.holder.hold(transaction, record)
+
+    def _autocommitted(self, record: StatementRecord, dbapi_connection: Any) -> bool:
+        transaction = self.transaction
+        if transaction is not None and any(held.writes for held in transaction.held):
+            # Once a write is held in a transaction, only its end can end it.
+            return False
+        return bool(statement_autocommitted(self.driver, dbapi_connection, writes=record.writes))
+
+    def _autocommit(self, record: StatementRecord) -> None:
+        transaction: Transaction[StatementRecord] = Transaction(secrets.token_hex(8), autocommit=True)
+        transaction.add(record)
+        self._count(transaction, record)
+        if record.error is not None:
+            transaction.statement_failed(aborts=False)
+            transaction.rolled_back(Reason.EXCEPTION, Cause(record.error.error_type))
+            transaction.settle()
+        else:
+            transaction.committed()
+        self.holder.hold(transaction, record)
+        self.holder.settled(transaction)
+
+    def _count(self, transaction: Transaction[StatementRecord], record: StatementRecord) -> None:
+        tally = transaction.tally
+        if record.writes:
+            tally.writes += 1
+            tally.rows += max(record.rows or 0, 0)
+            if record.plan.tables:
+                tally.tables.setdefault(record.plan.tables[0])
+        elif record.plan.kind == "read":
+            tally.reads += 1
+
+    def _control(self, transaction: Transaction[StatementRecord], control: Control, name: str) -> None:
+        match control:
+            case Control.BEGIN:
+                self.explicit = True
+            case Control.SAVEPOINT:
+                transaction.savepoint(name)
+            case Control.RELEASE_SAVEPOINT:
+                transaction.release_savepoint(name)
+            case Control.ROLLBACK_TO_SAVEPOINT:
+                transaction.rollback_to_savepoint(name)
+            case Control.COMMIT:
+                transaction.committed()
+            case Control.ROLLBACK:
+                reason, cause = self._why_rolled_back()
+                transaction.rolled_back(reason, cause)
+
+    # -- how the transaction ends --------------------------------------------------------------------
+
+    def before_commit(self, dbapi_connection: Any) -> bool:
+        """Whether the server will answer the commit that follows with a rollback."""
+        try:
+            return transaction_status(self.driver, dbapi_connection) is DriverStatus.IN_ERROR
+        except Exception as error:
+            report("connection.before_commit", error)
+            return False
+
+    def committed(self, *, aborted: bool) -> None:
+        """The driver's commit returned."""
+        transaction = self.transaction
+        if transaction is not None and not transaction.ended:
+            with transaction.lock:
+                transaction.committed(aborted=aborted)
+        self.settle()
+
+    def commit_failed(self, error: BaseException, *, connection_lost: bool) -> None:
+        """The driver's commit raised."""
+        transaction = self.transaction
+        if transaction is not None and not transaction.ended:
+            with transaction.lock:
+                transaction.commit_failed(connection_lost=connection_lost, cause=cause_of(error))
+        self.settle()
+
+    def rolled_back(self) -> None:
+        """The driver's rollback is called; should it raise, the server rolls back all the same."""
+        transaction = self.transaction
+        if transaction is None or transaction.ended:
+            return
+        reason, cause = self._why_rolled_back()
+        with transaction.lock:
+            transaction.rolled_back(reason, cause)
+
+    def _why_rolled_back(self) -> tuple[Reason, Cause | None]:
+        if self.returning:
+            # Nobody closed the connection: the pool found it, after its holder was collected.
+            return Reason.ABANDONED, None
+        error = sys.exc_info()[1] or scope.leaving_with.get()
+        if error is not None and not isinstance(error, _NOT_ERRORS):
+            abandoned = isinstance(error, asyncio.CancelledError)
+            return (Reason.ABANDONED if abandoned else Reason.EXCEPTION), cause_of(error)
+        return (Reason.NOT_COMMITTED if self.owned_by_session else Reason.EXPLICIT), None
+
+    def session_rolled_back(self) -> None:
+        """The ORM session that owns the transaction was rolled back by a call, not by being closed."""
+        transaction = self.transaction
+        if transaction is not None and self.owned_by_session:
+            with transaction.lock:
+                transaction.correct(Reason.EXPLICIT)
+
+    def reset(self, *, transaction_was_reset: bool, only_terminated: bool) -> None:
+        """The pool resets the connection; a rollback of its own follows."""
+        self.returning = True
+        transaction = self.transaction
+        if transaction is None:
+            return
+        if transaction.ended:
+            if transaction_was_reset:
+                # Connection.close() with the transaction open: SQLAlchemy rolled back, nobody asked it to.
+                with transaction.lock:
+                    transaction.correct(Reason.NOT_COMMITTED)
+            self.settle()
+        elif only_terminated:
+            self.lost()
+
+    def returned(self) -> None:
+        """The connection is back in the pool."""
+        self.returning = False
+        self.settle()
+        self.orm_session = None
+        self.orm_session_id = ""
+        self.owned_by_session = False
+
+    def lost(self, error: BaseException | None = None) -> None:
+        """The connection is gone, and the transaction with it."""
+        transaction = self.transaction
+        if transaction is not None and not transaction.ended:
+            with transaction.lock:
+                transaction.rolled_back(Reason.ABANDONED, None if error is None else cause_of(error))
+        self.explicit = False
+        self.settle()
+
+    def settle(self) -> None:
+        """Nothing more will be learned of an ended transaction: let its spans go."""
+        transaction = self.transaction
+        if transaction is None or not transaction.ended:
+            return
+        self.transaction = None
+        transaction.settle()
+        self.holder.settled(transaction)
+
+    def __del__(self) -> None:
+        # The record was dropped without any event (NullPool, an engine thrown away).
+        try:
+            if self.transaction is not None and self.holder.generation == self.generation:
+                self.lost()
+        except Exception as error:
+            report("connection.del", error)
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Class names of an exception and of what it was raised from; the exception is not kept.
+
+    SQLAlchemy's wrapper names the driver's exception as its cause already (``raise ... from``).
+    """
+    chain: list[str] = []
+    from_ai = False
+    current: BaseException | None = error
+    while current is not None and len(chain) < MAX_CAUSES:
+        chain.append(qualified_name(type(current)))
+        from_ai = from_ai or scope.came_from_ai(current)
+        suppressed = current.__suppress_context__
+        current = current.__cause__ or (None if suppressed else current.__context__)
+    return Cause(chain[0], tuple(chain), from_ai)

@@ -1,0 +1,107 @@
+"""The driver's own commit and rollback, watched on each dialect object.
+
+SQLAlchemy dispatches its commit event before the database commits, and pools roll back without any
+event. The dialect's ``do_commit`` and ``do_rollback`` are where both really happen and where a failure
+shows, so each dialect instance gets them shadowed by methods that report and pass everything through.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from trueline.instrumentation import runtime
+from trueline.instrumentation.connection import INFO_KEY, ConnectionState
+from trueline.instrumentation.guard import guarded
+
+_wrapped: weakref.WeakSet[Any] = weakref.WeakSet()
+_METHODS = ("do_commit", "do_rollback", "do_commit_twophase", "do_rollback_twophase")
+
+
+def wrap_dialect(dialect: Any) -> None:
+    """Shadow the dialect's methods, once."""
+    if dialect in _wrapped:
+        return
+    _wrapped.add(dialect)
+    dialect.do_commit = _watched_commit(dialect, dialect.do_commit)
+    dialect.do_rollback = _watched_rollback(dialect.do_rollback)
+    dialect.do_commit_twophase = _watched_commit(dialect, dialect.do_commit_twophase)
+    dialect.do_rollback_twophase = _watched_rollback(dialect.do_rollback_twophase)
+
+
+def unwrap_dialects() -> None:
+    """Give every dialect its own methods back."""
+    for dialect in list(_wrapped):
+        for name in _METHODS:
+            dialect.__dict__.pop(name, None)
+    _wrapped.clear()
+
+
+def _watched_commit(dialect: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+    reference = weakref.ref(dialect)
+
+    def do_commit(connection: Any, *args: Any, **kwargs: Any) -> Any:
+        state = _state(connection)
+        if state is None or state.transaction is None:
+            return original(connection, *args, **kwargs)
+        aborted = state.before_commit(_dbapi_connection(connection))
+        try:
+            result = original(connection, *args, **kwargs)
+        except BaseException as error:
+            _commit_failed(reference(), state, connection, error)
+            raise
+        _committed(state, aborted)
+        return result
+
+    return do_commit
+
+
+def _watched_rollback(original: Callable[..., Any]) -> Callable[..., Any]:
+    def do_rollback(connection: Any, *args: Any, **kwargs: Any) -> Any:
+        state = _state(connection)
+        if state is None or state.transaction is None:
+            return original(connection, *args, **kwargs)
+        # Before the call: an exception of the rollback's own would hide the one that caused it.
+        _rolled_back(state)
+        return original(connection, *args, **kwargs)
+
+    return do_rollback
+
+
+@guarded("dialect.state")
+def _state(connection: Any) -> ConnectionState | None:
+    current = runtime.current()
+    if current is None:
+        return None
+    # A pool's proxy or an engine's Connection has SQLAlchemy's dictionary; a driver's connection has not.
+    info = getattr(connection, "info", None)
+    state = info.get(INFO_KEY) if isinstance(info, dict) else None
+    if not isinstance(state, ConnectionState) or state.generation != current.holder.generation:
+        return None
+    return state
+
+
+def _dbapi_connection(connection: Any) -> Any:
+    proxied = getattr(connection, "connection", None)
+    if proxied is not None and hasattr(proxied, "dbapi_connection"):
+        return proxied.dbapi_connection
+    return getattr(connection, "dbapi_connection", connection)
+
+
+@guarded("dialect.committed")
+def _committed(state: ConnectionState, aborted: bool) -> None:
+    state.committed(aborted=aborted)
+
+
+@guarded("dialect.commit_failed")
+def _commit_failed(dialect: Any, state: ConnectionState, connection: Any, error: BaseException) -> None:
+    lost = not isinstance(error, Exception)
+    if not lost and dialect is not None and isinstance(error, dialect.loaded_dbapi.Error):
+        lost = bool(dialect.is_disconnect(error, _dbapi_connection(connection), None))
+    state.commit_failed(error, connection_lost=lost)
+
+
+@guarded("dialect.rolled_back")
+def _rolled_back(state: ConnectionState) -> None:
+    state.rolled_back()

@@ -1,0 +1,60 @@
+"""The entry: the span at which work enters this service.
+
+A span processor sees every span start with its local parent. A span without one (or with a remote one) is
+an entry; the others inherit their parent's. It also counts AI spans of other instrumentations into the
+transactions that the task holds open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from trueline.instrumentation import ai_calls
+from trueline.instrumentation.guard import guarded, report
+
+_ENTRY = "_trueline_entry"
+
+
+def entry_of(span: Any) -> Any:
+    """The entry span of ``span``; the span itself where the processor never saw it start."""
+    return getattr(span, _ENTRY, span)
+
+
+class EntryProcessor(SpanProcessor):
+    """Marks entries; on a flush it first lets held statements go."""
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        self._flush = flush
+
+    @guarded("entry.on_start")
+    def on_start(self, span: Any, parent_context: Context | None = None) -> None:
+        """Let a span know its entry."""
+        parent = trace.get_current_span(parent_context)
+        context = parent.get_span_context()
+        if context.is_valid and not context.is_remote:
+            setattr(span, _ENTRY, getattr(parent, _ENTRY, parent))
+        else:
+            setattr(span, _ENTRY, span)
+        ai_calls.span_started(span)
+
+    @guarded("entry.on_end")
+    def on_end(self, span: ReadableSpan) -> None:
+        """Count an AI span that ended."""
+        ai_calls.span_ended(span)
+
+    def shutdown(self) -> None:
+        """Let held statements go while the processors behind this one still take them."""
+        self.force_flush()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Let held statements go."""
+        try:
+            self._flush()
+        except Exception as error:
+            report("entry.flush", error)
+        return True

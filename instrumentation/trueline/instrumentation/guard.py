@@ -1,0 +1,79 @@
+"""The wall between Trueline and the application: what goes wrong inside a hook stays inside.
+
+Every function that the application, SQLAlchemy or OpenTelemetry calls into is wrapped by :func:`guarded`.
+An ``Exception`` is counted, logged at most once a minute and swallowed; a ``BaseException`` that is not
+an ``Exception`` (KeyboardInterrupt, CancelledError, GreenletExit) belongs to the application and passes.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger = logging.getLogger("trueline")
+
+_LOG_INTERVAL_SECONDS = 60.0
+
+#: How often each hook failed in this process, by hook name.
+internal_errors: Counter[str] = Counter()
+
+#: Set by tests: an internal error is then raised instead of swallowed, so that no bug hides.
+raise_internal_errors = False
+
+_last_logged = 0.0
+_log_lock = threading.Lock()
+
+
+def report(where: str, error: BaseException) -> None:
+    """Count an internal error and log it, at most once a minute in all."""
+    global _last_logged
+    internal_errors[where] += 1
+    now = time.monotonic()
+    with _log_lock:
+        if now - _last_logged < _LOG_INTERVAL_SECONDS:
+            return
+        _last_logged = now
+    try:
+        logger.warning(
+            "trueline: internal error in %s (%d so far); your code runs on, with less telemetry",
+            where,
+            sum(internal_errors.values()),
+            # The text of an exception can hold row values: its class and place are enough to find the bug.
+            extra={"trueline_error": type(error).__name__},
+            exc_info=_without_values(error),
+        )
+    except Exception:
+        internal_errors["guard.log"] += 1
+
+
+def _without_values(error: BaseException) -> tuple[type[BaseException], BaseException, Any]:
+    """The same traceback with an exception that carries no message."""
+    hollow = RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}")
+    return (type(hollow), hollow, error.__traceback__)
+
+
+def guarded(where: str, default: Any = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a hook: on an exception it returns ``default`` and the application never knows."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                if raise_internal_errors:
+                    raise
+                report(where, error)
+                return default  # type: ignore[no-any-return]
+
+        return wrapper
+
+    return decorate

@@ -1,0 +1,148 @@
+"""Standard logging to OTLP with trace context, and our own log events.
+
+The text of a record leaves as its template: arguments are the application's data (``log_arguments=True``
+sends the formatted text). Fields given with ``extra`` leave as they are, identities among them as hashes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from typing import Any
+
+from opentelemetry import _logs
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import get_current
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from trueline.instrumentation.database_errors import clean_description
+
+from trueline.instrumentation import semconv
+from trueline.instrumentation._version import __version__
+from trueline.instrumentation.ai_calls import qualified_name
+from trueline.instrumentation.guard import guarded
+from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor
+
+# Records of those who carry our own data would be answered by records about carrying them.
+_OWN_LOGGERS = ("opentelemetry", "trueline", "urllib3", "requests")
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_MAX_FIELDS = 64
+_MAX_TEXT = 8192
+
+_SEVERITIES = (
+    (logging.CRITICAL, SeverityNumber.FATAL, "FATAL"),
+    (logging.ERROR, SeverityNumber.ERROR, "ERROR"),
+    (logging.WARNING, SeverityNumber.WARN, "WARN"),
+    (logging.INFO, SeverityNumber.INFO, "INFO"),
+    (logging.DEBUG, SeverityNumber.DEBUG, "DEBUG"),
+)
+
+
+class OtlpHandler(logging.Handler):
+    """Passes records of standard logging on as OpenTelemetry log records; never raises, never blocks."""
+
+    def __init__(
+        self,
+        provider: _logs.LoggerProvider,
+        identities: IdentityConfig,
+        extractor: IdentityExtractor,
+        *,
+        log_arguments: bool = False,
+    ) -> None:
+        super().__init__()
+        self._provider = provider
+        self._identities = identities
+        self._extractor = extractor
+        self._log_arguments = log_arguments
+        self._busy = threading.local()
+
+    @guarded("logs.emit")
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one record on."""
+        if record.name.split(".", 1)[0] in _OWN_LOGGERS or not is_instrumentation_enabled():
+            return
+        if getattr(self._busy, "now", False):
+            return
+        self._busy.now = True
+        try:
+            self._provider.get_logger(record.name).emit(self._translate(record))
+        finally:
+            self._busy.now = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Nothing: the guard has counted it, and stderr is the application's."""
+
+    def _translate(self, record: logging.LogRecord) -> LogRecord:
+        number, text = SeverityNumber.TRACE, "TRACE"
+        for level, candidate, name in _SEVERITIES:
+            if record.levelno >= level:
+                number, text = candidate, name
+                break
+        body = record.getMessage() if self._log_arguments or not record.args else str(record.msg)
+        return LogRecord(
+            timestamp=int(record.created * 1e9),
+            observed_timestamp=time.time_ns(),
+            context=get_current(),
+            severity_number=number,
+            severity_text=text,
+            body=body[:_MAX_TEXT],
+            attributes=self._attributes(record),
+        )
+
+    def _attributes(self, record: logging.LogRecord) -> dict[str, Any]:
+        attributes: dict[str, Any] = {
+            "code.file.path": record.pathname,
+            "code.function.name": record.funcName,
+            "code.line.number": record.lineno,
+        }
+        for name, value in vars(record).items():
+            if name in _STANDARD_FIELDS or len(attributes) >= _MAX_FIELDS:
+                continue
+            domain = self._identities.domain_of("", name)
+            if domain is not None:
+                attributes[name] = self._extractor.bind(value, domain).value
+            elif isinstance(value, bool | int | float):
+                attributes[name] = value
+            elif isinstance(value, str):
+                attributes[name] = value[:_MAX_TEXT]
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            attributes["exception.type"] = qualified_name(type(error))
+            attributes["exception.message"] = clean_description(str(error))
+            # Without the message, which stands at the end of a formatted exception.
+            attributes["exception.stacktrace"] = "".join(traceback.format_tb(error.__traceback__))[
+                -_MAX_TEXT:
+            ]
+        return attributes
+
+
+class EventEmitter:
+    """Sends our own log events."""
+
+    def __init__(self, provider: _logs.LoggerProvider) -> None:
+        self._logger = provider.get_logger(semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL)
+
+    @guarded("logs.event")
+    def __call__(self, name: str, attributes: dict[str, Any]) -> None:
+        """Send the event ``name`` in the current trace."""
+        now = time.time_ns()
+        self._logger.emit(
+            LogRecord(
+                timestamp=now,
+                observed_timestamp=now,
+                context=get_current(),
+                severity_number=SeverityNumber.INFO,
+                severity_text="INFO",
+                body=semconv.EVENTS[name].meaning,
+                attributes=attributes,
+                event_name=name,
+            )
+        )
+
+
+def root_has_otel_handler() -> bool:
+    """Whether another OpenTelemetry handler already passes the application's records on."""
+    return any(
+        type(handler).__module__.startswith("opentelemetry.") for handler in logging.getLogger().handlers
+    )

@@ -1,0 +1,144 @@
+"""Configuration of the instrumentation: arguments first, then TRUELINE_* variables, then OTEL_* ones."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Literal
+from urllib.parse import urlsplit
+
+from trueline.instrumentation.identity import IdentityConfig
+from trueline.instrumentation.semconv import ProcessKind
+
+SpanSource = Literal["own", "contrib"]
+DEFAULT_ENDPOINT = "http://127.0.0.1:4318"
+_TRUE = frozenset({"1", "true", "yes", "on"})
+
+
+class ConfigurationError(ValueError):
+    """An argument or a variable that cannot be used; the message names it and the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that can be set, with its default. ``hold`` is in seconds."""
+
+    service_name: str = ""
+    service_version: str = ""
+    namespace: str = ""
+    environment: str = ""
+    process_kind: ProcessKind = ProcessKind.SCRIPT
+    spans: SpanSource = "own"
+    identities: IdentityConfig = field(default_factory=IdentityConfig)
+    endpoint: str = ""
+    logs: bool = True
+    log_arguments: bool = False
+    hold: float = 1.0
+    hash_secret: str = ""
+    database_name: str = ""
+
+    @property
+    def base_endpoint(self) -> str:
+        """Where OTLP goes: the base URL without a signal's path."""
+        return (
+            self.endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "") or DEFAULT_ENDPOINT
+        ).rstrip("/")
+
+
+def disabled(environ: Mapping[str, str] = os.environ) -> bool:
+    """The kill switch, and OpenTelemetry's own."""
+    return any(
+        environ.get(name, "").strip().lower() in _TRUE for name in ("TRUELINE_DISABLED", "OTEL_SDK_DISABLED")
+    )
+
+
+def resolve(
+    *,
+    service_name: str | None,
+    service_version: str | None,
+    namespace: str | None,
+    environment: str | None,
+    process_kind: str | None,
+    spans: str | None,
+    identities: IdentityConfig | None,
+    endpoint: str | None,
+    logs: bool | None,
+    log_arguments: bool | None,
+    hold: float | None,
+    database_name: str | None,
+    environ: Mapping[str, str] = os.environ,
+) -> Options:
+    """Options from arguments and environment; ConfigurationError names what is wrong."""
+    source = spans or environ.get("TRUELINE_SPANS", "") or "own"
+    if source not in ("own", "contrib"):
+        raise ConfigurationError(f"spans={source!r} (or TRUELINE_SPANS) is not known: use 'own' or 'contrib'")
+    kind = process_kind or environ.get("TRUELINE_PROCESS_KIND", "") or guess_process_kind()
+    if kind not in tuple(ProcessKind):
+        raise ConfigurationError(
+            f"process_kind={kind!r} (or TRUELINE_PROCESS_KIND) is not known: use one of "
+            + ", ".join(ProcessKind)
+        )
+    return Options(
+        service_name=service_name or "",
+        service_version=service_version or "",
+        namespace=namespace or "",
+        environment=environment or "",
+        process_kind=ProcessKind(kind),
+        spans="contrib" if source == "contrib" else "own",
+        identities=identities or IdentityConfig(),
+        endpoint=endpoint or "",
+        logs=_flag(environ, "TRUELINE_LOGS", True) if logs is None else logs,
+        log_arguments=(
+            _flag(environ, "TRUELINE_LOG_ARGUMENTS", False) if log_arguments is None else log_arguments
+        ),
+        hold=_seconds(environ, "TRUELINE_HOLD", 1.0) if hold is None else hold,
+        hash_secret=environ.get("TRUELINE_HASH_SECRET", ""),
+        database_name=database_name or environ.get("TRUELINE_DATABASE_NAME", ""),
+    )
+
+
+def _flag(environ: Mapping[str, str], name: str, default: bool) -> bool:
+    value = environ.get(name, "").strip().lower()
+    return default if not value else value in _TRUE
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    value = environ.get(name, "").strip()
+    if not value:
+        return default
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 60:
+        raise ConfigurationError(f"{name}={value!r} is not a number of seconds from 0 to 60")
+    return seconds
+
+
+def guess_process_kind() -> ProcessKind:
+    """What this process is there for, by what has been imported and how it was started."""
+    if "pytest" in sys.modules:
+        return ProcessKind.TEST
+    command = os.path.basename(sys.argv[0] if sys.argv else "")
+    if (
+        command in ("celery", "rq", "dramatiq", "arq")
+        or {"celery.bin.worker", "rq.worker"} & sys.modules.keys()
+    ):
+        return ProcessKind.WORKER
+    if {"uvicorn", "gunicorn", "hypercorn", "granian", "waitress"} & sys.modules.keys():
+        return ProcessKind.WEB
+    return ProcessKind.SCRIPT
+
+
+def is_loopback(url: str) -> bool:
+    """Whether ``url`` leads to this machine only."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,148 @@
+"""OpenTelemetry providers: the application's where it has some, otherwise ours with OTLP/HTTP behind them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any
+
+from opentelemetry import _logs, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from trueline.instrumentation import semconv
+from trueline.instrumentation.guard import report
+from trueline.instrumentation.options import Options, is_loopback
+
+#: Spans leave once a second: a finding should not wait for a buffer.
+_SCHEDULE_MS = 1000
+_QUEUE = 8192
+_LOCAL_EXPORTERS = frozenset({"ConsoleSpanExporter", "InMemorySpanExporter"})
+
+
+def resource(options: Options) -> Resource:
+    """The resource of our own providers; standard OTEL_* variables fill what no argument says."""
+    attributes: dict[str, Any] = {semconv.PROCESS_KIND: str(options.process_kind)}
+    said = {
+        semconv.SERVICE_NAME: options.service_name,
+        semconv.SERVICE_VERSION: options.service_version,
+        semconv.SERVICE_NAMESPACE: options.namespace,
+        semconv.DEPLOYMENT_ENVIRONMENT_NAME: options.environment,
+    }
+    attributes |= {name: value for name, value in said.items() if value}
+    return Resource.create(attributes, schema_url=semconv.SCHEMA_URL)
+
+
+def tracer_provider(options: Options, given: trace.TracerProvider | None) -> trace.TracerProvider:
+    """The provider to use: the given one, the application's, or a new one that becomes the application's."""
+    if given is not None:
+        return given
+    existing = trace.get_tracer_provider()
+    if not isinstance(existing, trace.ProxyTracerProvider):
+        return existing
+    provider = TracerProvider(resource=resource(options))
+    for exporter in _exporters("TRACES", lambda: _otlp_spans(options)):
+        provider.add_span_processor(
+            BatchSpanProcessor(exporter, max_queue_size=_QUEUE, schedule_delay_millis=_SCHEDULE_MS)
+        )
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def logger_provider(options: Options, given: _logs.LoggerProvider | None) -> _logs.LoggerProvider:
+    """Likewise for logs."""
+    if given is not None:
+        return given
+    existing = _logs.get_logger_provider()
+    if isinstance(existing, LoggerProvider):
+        return existing
+    provider = LoggerProvider(resource=resource(options))
+    for exporter in _exporters("LOGS", lambda: _otlp_logs(options)):
+        provider.add_log_record_processor(
+            BatchLogRecordProcessor(exporter, max_queue_size=_QUEUE, schedule_delay_millis=_SCHEDULE_MS)
+        )
+    _logs.set_logger_provider(provider)
+    return provider
+
+
+def _endpoint(options: Options, signal: str) -> str | None:
+    """Full URL for the exporter; None lets it read the signal's own variable."""
+    if os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT") and not options.endpoint:
+        return None
+    return f"{options.base_endpoint}/v1/{signal.lower()}"
+
+
+def _otlp_spans(options: Options) -> Any:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(endpoint=_endpoint(options, "TRACES"))
+
+
+def _otlp_logs(options: Options) -> Any:
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+
+    return OTLPLogExporter(endpoint=_endpoint(options, "LOGS"))
+
+
+def _exporters(signal: str, otlp: Callable[[], Any]) -> list[Any]:
+    """Exporters named by OTEL_<signal>_EXPORTER; those that are not OTLP are found by entry point."""
+    found: list[Any] = []
+    for name in map(str.strip, os.environ.get(f"OTEL_{signal}_EXPORTER", "otlp").split(",")):
+        if name in ("otlp", "otlp_proto_http"):
+            found.append(otlp())
+        elif name and name != "none":
+            try:
+                (entry_point,) = entry_points(group=f"opentelemetry_{signal.lower()}_exporter", name=name)
+                found.append(entry_point.load()())
+            except Exception as error:
+                report(f"exporter {name}", error)
+    return found
+
+
+def prepend_processor(provider: trace.TracerProvider, processor: SpanProcessor) -> bool:
+    """Put ``processor`` before the others, so that a flush or shutdown reaches it first.
+
+    OpenTelemetry only knows how to append; where its inside has changed, last place has to do.
+    """
+    if not isinstance(provider, TracerProvider):
+        return False
+    active = provider._active_span_processor
+    try:
+        with active._lock:
+            active._span_processors = (processor, *active._span_processors)
+    except AttributeError:
+        provider.add_span_processor(processor)
+    return True
+
+
+def remove_processor(provider: trace.TracerProvider, processor: SpanProcessor) -> None:
+    """Take ``processor`` out again."""
+    active = getattr(provider, "_active_span_processor", None)
+    if active is None:
+        return
+    with active._lock:
+        active._span_processors = tuple(p for p in active._span_processors if p is not processor)
+
+
+def sends_to_loopback_only(provider: trace.TracerProvider, options: Options) -> bool:
+    """Whether every exporter behind ``provider`` is known to stay on this machine."""
+    active = getattr(provider, "_active_span_processor", None)
+    processors = getattr(active, "_span_processors", None)
+    if processors is None:
+        return False
+    for processor in processors:
+        exporter = getattr(processor, "span_exporter", None) or getattr(
+            getattr(processor, "_batch_processor", None), "_exporter", None
+        )
+        if exporter is None or type(exporter).__name__ in _LOCAL_EXPORTERS:
+            continue
+        endpoint = getattr(exporter, "_endpoint", None)
+        if not isinstance(endpoint, str) or not is_loopback(
+            endpoint if "://" in endpoint else f"//{endpoint}"
+        ):
+            return False
+    return True

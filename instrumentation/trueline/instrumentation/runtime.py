@@ -1,0 +1,52 @@
+"""What is switched on in this process: one object, or None while Trueline is off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trueline.instrumentation import scope, semconv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.trace import Tracer
+
+    from trueline.instrumentation.holder import Holder
+    from trueline.instrumentation.identity import IdentityExtractor
+    from trueline.instrumentation.statement import Planner
+
+
+@dataclass(slots=True)
+class Runtime:
+    """The parts that hooks work with."""
+
+    tracer: Tracer
+    planner: Planner
+    extractor: IdentityExtractor
+    holder: Holder
+    key_id: str
+    #: Sends one of our own log events: event name, attributes.
+    emit_event: Callable[[str, dict[str, Any]], None]
+    #: The operator's own name for the database, which then is its best rung.
+    database_name: str = ""
+
+    def context_attributes(self) -> dict[str, Any]:
+        """Attributes of any span of ours from what the current task is bound to."""
+        bound = [f"{b.domain}:{b.value}" for b in scope.bound_identities.get() if b.value]
+        return {semconv.IDENTITY_BOUND: bound, semconv.HASH_KEY_ID: self.key_id} if bound else {}
+
+
+_current: Runtime | None = None
+
+
+def current() -> Runtime | None:
+    """The runtime, or None while Trueline is off."""
+    return _current
+
+
+def install(runtime: Runtime | None) -> Runtime | None:
+    """Switch on (or off, with None); returns what was there before."""
+    global _current
+    before, _current = _current, runtime
+    return before

@@ -1,0 +1,60 @@
+"""What one task knows: whom it works for, which transactions it holds open, which exception it unwinds.
+
+All of it lives in context variables, so that threads, tasks and SQLAlchemy's greenlets each see their
+own. Nothing here is ever sent anywhere, and nothing is put into baggage (which would leave the process).
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trueline.instrumentation.identity import BoundIdentity
+    from trueline.instrumentation.transaction import Transaction
+
+#: Identities that the current request, message or job was bound to, outermost first.
+bound_identities: ContextVar[tuple[BoundIdentity, ...]] = ContextVar("trueline.bound", default=())
+
+#: The exception that an async block is being left with. The greenlet in which SQLAlchemy then rolls back
+#: does not see it in sys.exc_info().
+leaving_with: ContextVar[BaseException | None] = ContextVar("trueline.leaving", default=None)
+
+_open_transactions: ContextVar[tuple[weakref.ref[Transaction[Any]], ...]] = ContextVar(
+    "trueline.transactions", default=()
+)
+
+# Exceptions that left an AI call, by id and type. An exception is neither kept alive (its traceback holds
+# the application's frames) nor marked (its __dict__ is the application's).
+_AI_FAILURES_KEPT = 16
+_ai_failures: ContextVar[deque[tuple[int, type[BaseException]]] | None] = ContextVar(
+    "trueline.ai_failures", default=None
+)
+
+
+def transaction_opened(transaction: Transaction[Any]) -> None:
+    """Let the current task know that it holds ``transaction``; ended ones are dropped on the way."""
+    still_open = tuple(ref for ref in _open_transactions.get() if (t := ref()) is not None and not t.ended)
+    _open_transactions.set((*still_open, weakref.ref(transaction)))
+
+
+def open_transactions() -> list[Transaction[Any]]:
+    """The transactions that this task holds open now."""
+    return [t for ref in _open_transactions.get() if (t := ref()) is not None and not t.ended]
+
+
+def ai_call_failed(error: BaseException) -> None:
+    """Remember that ``error`` left an AI call of this task."""
+    failures = _ai_failures.get()
+    if failures is None:
+        failures = deque(maxlen=_AI_FAILURES_KEPT)
+        _ai_failures.set(failures)
+    failures.append((id(error), type(error)))
+
+
+def came_from_ai(error: BaseException) -> bool:
+    """Whether ``error`` itself left an AI call of this task."""
+    failures = _ai_failures.get()
+    return bool(failures) and (id(error), type(error)) in failures  # type: ignore[operator]

@@ -1,0 +1,229 @@
+"""Switching Trueline on and off in this process."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import re
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy
+from opentelemetry import _logs, trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from trueline.instrumentation import contrib, runtime, semconv
+from trueline.instrumentation._version import __version__
+from trueline.instrumentation.async_exit import unwrap_async, wrap_async
+from trueline.instrumentation.dialects import unwrap_dialects
+from trueline.instrumentation.entry import EntryProcessor
+from trueline.instrumentation.guard import guarded
+from trueline.instrumentation.holder import Holder
+from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
+from trueline.instrumentation.listeners import listen, unlisten
+from trueline.instrumentation.logs import EventEmitter, OtlpHandler, root_has_otel_handler
+from trueline.instrumentation.options import Options, disabled, resolve
+from trueline.instrumentation.providers import (
+    logger_provider,
+    prepend_processor,
+    remove_processor,
+    sends_to_loopback_only,
+    tracer_provider,
+)
+from trueline.instrumentation.runtime import Runtime
+from trueline.instrumentation.spans import SpanBuilder
+from trueline.instrumentation.statement import Planner
+
+logger = logging.getLogger("trueline")
+
+
+@dataclass(slots=True)
+class _Installed:
+    """What uninstrument() has to take away again."""
+
+    runtime: Runtime
+    provider: trace.TracerProvider
+    processor: EntryProcessor
+    log_handler: OtlpHandler | None
+    contrib: bool
+
+
+_installed: _Installed | None = None
+_lock = threading.Lock()
+
+
+def instrument(
+    service_name: str | None = None,
+    *,
+    service_version: str | None = None,
+    namespace: str | None = None,
+    environment: str | None = None,
+    process_kind: str | None = None,
+    spans: str | None = None,
+    identities: IdentityConfig | None = None,
+    endpoint: str | None = None,
+    logs: bool | None = None,
+    log_arguments: bool | None = None,
+    hold: float | None = None,
+    database_name: str | None = None,
+    tracer_provider: trace.TracerProvider | None = None,
+    logger_provider: _logs.LoggerProvider | None = None,
+) -> None:
+    """Instrument SQLAlchemy in this process; a second call does nothing.
+
+    Works before or after engines are made, sync and async. Call it once at import time, after your own
+    ``trace.set_tracer_provider()`` if you have one: an existing provider is used, otherwise one is made
+    that sends OTLP/HTTP to ``endpoint`` (OTEL_EXPORTER_OTLP_ENDPOINT, http://127.0.0.1:4318).
+
+    Args:
+        service_name: ``service.name``; also ``service_version``, ``namespace`` (the application that
+            several services form) and ``environment``. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES
+            are read where they are not given, and an existing provider's resource is left as it is.
+        process_kind: web, worker, script or test; guessed by default.
+        spans: ``"own"`` (default) or ``"contrib"`` for the spans of opentelemetry-instrumentation-sqlalchemy.
+        identities: which columns hold identities, in which domains.
+        logs: pass records of standard logging on, with trace context. Default True.
+        log_arguments: send formatted log text instead of its template. Default False.
+        hold: seconds for which statements wait for the outcome of their transaction. Default 1.
+        database_name: the operator's own name for the database, stronger than any fingerprint.
+
+    Raises:
+        ConfigurationError: an argument or a TRUELINE_* variable has an impossible value.
+    """
+    if disabled():
+        return
+    options = resolve(
+        service_name=service_name,
+        service_version=service_version,
+        namespace=namespace,
+        environment=environment,
+        process_kind=process_kind,
+        spans=spans,
+        identities=identities,
+        endpoint=endpoint,
+        logs=logs,
+        log_arguments=log_arguments,
+        hold=hold,
+        database_name=database_name,
+    )
+    with _lock:
+        _instrument(options, tracer_provider, logger_provider)
+
+
+@guarded("instrument")
+def _instrument(
+    options: Options, given_tracers: trace.TracerProvider | None, given_loggers: _logs.LoggerProvider | None
+) -> None:
+    global _installed
+    if _installed is not None:
+        return
+    if not _sqlalchemy_is_supported():
+        return
+    provider = tracer_provider(options, given_tracers)
+    loggers = logger_provider(options, given_loggers)
+    hasher = IdentityHasher(options.hash_secret or None)
+    extractor = IdentityExtractor(
+        options.identities, hasher, export_hashes=_may_export_hashes(options, provider)
+    )
+    tracer = provider.get_tracer(semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL)
+    sdk = provider if isinstance(provider, TracerProvider) else None
+    builder = SpanBuilder(
+        resource=None if sdk is None else sdk.resource,
+        instrumentation_scope=InstrumentationScope(semconv.SCOPE_NAME, __version__, semconv.SCHEMA_URL),
+        finish=None if sdk is None else sdk._active_span_processor.on_end,
+        tracer=tracer,
+        key_id=hasher.key_id,
+    )
+    holder = Holder(builder.emit, options.hold)
+    current = Runtime(
+        tracer=tracer,
+        planner=Planner(options.identities),
+        extractor=extractor,
+        holder=holder,
+        key_id=hasher.key_id,
+        emit_event=EventEmitter(loggers),
+        database_name=options.database_name,
+    )
+    processor = EntryProcessor(holder.flush)
+    prepend_processor(provider, processor)
+    handler = None
+    if options.logs and not root_has_otel_handler():
+        handler = OtlpHandler(loggers, options.identities, extractor, log_arguments=options.log_arguments)
+        logging.getLogger().addHandler(handler)
+    # Registered after the providers' own handlers, so it runs before them: what is held still gets out.
+    atexit.register(holder.close)
+    runtime.install(current)
+    listen()
+    wrap_async()
+    switched_on = options.spans == "contrib" and contrib.activate(provider)
+    _installed = _Installed(current, provider, processor, handler, switched_on)
+
+
+def _sqlalchemy_is_supported() -> bool:
+    version = tuple(int(part) for part in re.findall(r"\d+", sqlalchemy.__version__)[:2])
+    if version >= (2, 0):
+        return True
+    logger.error(
+        "trueline: SQLAlchemy %s is not supported, nothing is instrumented; 2.0 and newer are",
+        sqlalchemy.__version__,
+    )
+    return False
+
+
+def _may_export_hashes(options: Options, provider: trace.TracerProvider) -> bool:
+    """Without a secret a hash of a short identity can be guessed: it then stays on this machine."""
+    if options.hash_secret:
+        return True
+    if sends_to_loopback_only(provider, options):
+        logger.info(
+            "trueline: TRUELINE_HASH_SECRET is not set; identities leave as unkeyed hashes, to loopback only"
+        )
+        return True
+    logger.warning(
+        "trueline: TRUELINE_HASH_SECRET is not set and spans leave this machine: identities are left out, "
+        "and rules that compare them are blind for this service"
+    )
+    return False
+
+
+def uninstrument() -> None:
+    """Take everything off again and let held spans go; a second call does nothing."""
+    with _lock:
+        _uninstrument()
+
+
+@guarded("uninstrument")
+def _uninstrument() -> None:
+    global _installed
+    installed, _installed = _installed, None
+    if installed is None:
+        return
+    unlisten()
+    runtime.install(None)
+    unwrap_dialects()
+    unwrap_async()
+    if installed.contrib:
+        contrib.deactivate()
+    installed.runtime.holder.close()
+    atexit.unregister(installed.runtime.holder.close)
+    remove_processor(installed.provider, installed.processor)
+    if installed.log_handler is not None:
+        logging.getLogger().removeHandler(installed.log_handler)
+
+
+def is_instrumented() -> bool:
+    """Whether Trueline is on in this process."""
+    return _installed is not None
+
+
+def status() -> dict[str, Any]:
+    """What Trueline did in this process: internal errors and losses by reason."""
+    from trueline.instrumentation.guard import internal_errors
+
+    return {
+        "instrumented": _installed is not None,
+        "internal_errors": dict(internal_errors),
+        "losses": dict(_installed.runtime.holder.losses) if _installed is not None else {},
+    }

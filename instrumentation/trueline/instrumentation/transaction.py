@@ -1,0 +1,246 @@
+"""The life of one database transaction as a pure state machine.
+
+It is told what happened (a statement ran, a savepoint was rolled back, the driver's commit returned or
+raised, the connection was lost) and says which outcome each statement has and why. It knows neither
+SQLAlchemy nor OpenTelemetry.
+
+    ACTIVE --commit ok--------------> committed
+           --commit of an aborted---> rolled_back / commit_of_aborted
+           --commit raised----------> rolled_back / commit_failed, or unknown if the connection was lost
+           --rollback---------------> rolled_back / exception, explicit, not_committed, abandoned
+           --connection lost, GC----> rolled_back / abandoned
+
+Why a rollback happened is known a moment later than that it happened: SQLAlchemy closes a connection by
+rolling back first and saying so afterwards. A transaction is therefore *ended* (nothing can change its
+outcome) before it is *settled* (its reason is final).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from trueline.instrumentation.semconv import LEGAL_REASONS, Outcome, Reason
+
+
+class Statement(Protocol):
+    """What the machine needs to know of a statement."""
+
+    writes: bool
+    started_at: int
+    #: Set by the machine: its place in the transaction, from 1.
+    position: int
+    #: Set by the machine: undone by ROLLBACK TO SAVEPOINT.
+    undone: bool
+
+    @property
+    def span_id(self) -> str:
+        """16 hex digits."""
+
+
+S = TypeVar("S", bound=Statement)
+
+
+@dataclass(slots=True)
+class Cause:
+    """The exception that caused a rollback: class names only, cause by cause."""
+
+    error_type: str = ""
+    chain: tuple[str, ...] = ()
+    from_ai: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts for the transaction span."""
+
+    reads: int = 0
+    writes: int = 0
+    rows: int = 0
+    failures: int = 0
+    ai_calls: int = 0
+    ai_errors: int = 0
+    ai_wait_ns: int = 0
+    left_open: int = 0
+    tables: dict[str, None] = field(default_factory=dict)
+
+
+# Rolling back a savepoint names the statements that had left as `open`; beyond this many only their
+# number is known.
+MAX_UNDONE_LISTED = 256
+
+
+class Transaction(Generic[S]):
+    """One transaction on one connection. Callers hold :attr:`lock` around every method."""
+
+    __slots__ = (
+        "__weakref__",
+        "_positions",
+        "_savepoints",
+        "aborted",
+        "autocommit",
+        "cause",
+        "dispatched",
+        "ended",
+        "ended_at",
+        "held",
+        "id",
+        "left",
+        "lock",
+        "outcome",
+        "reason",
+        "settled",
+        "span_context",
+        "started_at",
+        "tally",
+        "undone_ids",
+    )
+
+    def __init__(self, transaction_id: str, *, autocommit: bool = False) -> None:
+        self.id = transaction_id
+        self.autocommit = autocommit
+        self.outcome = Outcome.OPEN
+        self.reason: Reason | None = None
+        self.cause = Cause()
+        #: The server refuses everything until a rollback (PostgreSQL after an error).
+        self.aborted = False
+        self.ended = False
+        self.settled = False
+        #: The holder has queued the settled transaction; set once.
+        self.dispatched = False
+        #: ns since the epoch; set with the first statement and at the end.
+        self.started_at = 0
+        self.ended_at = 0
+        #: What whoever builds spans keeps for the transaction span.
+        self.span_context: object = None
+        self.tally = Tally()
+        #: Statements that wait for the outcome.
+        self.held: list[S] = []
+        #: Statements that left as `open`, while a savepoint could still undo them: (position, span id).
+        self.left: list[tuple[int, str]] = []
+        self.undone_ids: list[str] = []
+        self._positions = 0
+        self._savepoints: list[tuple[str, int]] = []
+        # Reentrant: a garbage collection inside a hook can end a transaction from the same thread.
+        self.lock = threading.RLock()
+
+    # -- what happens inside -------------------------------------------------------------------------
+
+    def add(self, statement: S) -> None:
+        """A statement ran (or failed)."""
+        if not self._positions:
+            self.started_at = statement.started_at
+        self._positions += 1
+        statement.position = self._positions
+        self.held.append(statement)
+
+    def leave(self, statements: list[S]) -> None:
+        """``statements`` go out as `open` now, under their span ids; they wait for nothing any more."""
+        leaving = {id(statement) for statement in statements}
+        self.held = [statement for statement in self.held if id(statement) not in leaving]
+        self.tally.left_open += len(statements)
+        for statement in statements:
+            if not statement.undone:
+                self.left.append((statement.position, statement.span_id))
+
+    def statement_failed(self, *, aborts: bool) -> None:
+        """A statement failed; ``aborts``: this server then aborts the whole transaction."""
+        self.tally.failures += 1
+        if aborts:
+            self.aborted = True
+
+    def savepoint(self, name: str) -> None:
+        """SAVEPOINT name."""
+        self._savepoints.append((name, self._positions))
+
+    def release_savepoint(self, name: str) -> None:
+        """RELEASE name: its statements now share the fate of what encloses them."""
+        index = self._index(name)
+        if index is not None:
+            del self._savepoints[index:]
+
+    def rollback_to_savepoint(self, name: str) -> None:
+        """ROLLBACK TO name: undo every statement since."""
+        index = self._index(name)
+        if index is None:
+            return
+        since = self._savepoints[index][1]
+        del self._savepoints[index + 1 :]
+        self.aborted = False
+        for statement in self.held:
+            if statement.position > since:
+                statement.undone = True
+        for position, span_id in self.left:
+            if (
+                position > since
+                and span_id not in self.undone_ids
+                and len(self.undone_ids) < MAX_UNDONE_LISTED
+            ):
+                self.undone_ids.append(span_id)
+
+    def _index(self, name: str) -> int | None:
+        for index in range(len(self._savepoints) - 1, -1, -1):
+            if self._savepoints[index][0] == name:
+                return index
+        return None
+
+    # -- how it ends ---------------------------------------------------------------------------------
+
+    def committed(self, *, aborted: bool = False) -> None:
+        """The driver's commit returned. ``aborted``: the server answered it with a rollback."""
+        if aborted or self.aborted:
+            self._end(Outcome.ROLLED_BACK, Reason.COMMIT_OF_ABORTED)
+        else:
+            self._end(Outcome.COMMITTED, None)
+        self.settled = True
+
+    def commit_failed(self, *, connection_lost: bool, cause: Cause) -> None:
+        """The driver's commit raised. Without the connection nobody knows what the server did."""
+        if connection_lost:
+            self._end(Outcome.UNKNOWN, None)
+        else:
+            self._end(Outcome.ROLLED_BACK, Reason.COMMIT_FAILED)
+        self.cause = cause
+        self.settled = True
+
+    def rolled_back(self, reason: Reason, cause: Cause | None = None) -> None:
+        """The driver's rollback returned. The reason may still be corrected by :meth:`correct`."""
+        self._end(Outcome.ROLLED_BACK, reason)
+        if cause is not None:
+            self.cause = cause
+
+    def correct(self, reason: Reason) -> None:
+        """A later event tells more about a rollback that has happened; stronger reasons stay."""
+        if (
+            self.ended
+            and not self.settled
+            and self.reason in (Reason.EXPLICIT, Reason.NOT_COMMITTED)
+            and reason in (Reason.EXPLICIT, Reason.NOT_COMMITTED)
+        ):
+            self.reason = reason
+
+    def settle(self) -> bool:
+        """Nothing more will be learned. True the first time."""
+        if not self.ended or self.settled:
+            return False
+        self.settled = True
+        return True
+
+    def _end(self, outcome: Outcome, reason: Reason | None) -> None:
+        if self.ended:
+            return
+        assert (reason in LEGAL_REASONS[outcome]) if reason is not None else outcome != Outcome.ROLLED_BACK
+        self.outcome = outcome
+        self.reason = reason
+        self.ended = True
+        self.ended_at = time.time_ns()
+
+    # -- what a statement is told --------------------------------------------------------------------
+
+    def outcome_of(self, statement: S) -> tuple[Outcome, Reason | None]:
+        """Outcome and reason of one statement: a savepoint can have undone it though all else commits."""
+        if statement.undone and self.outcome != Outcome.ROLLED_BACK:
+            return Outcome.ROLLED_BACK, Reason.SAVEPOINT
+        return self.outcome, self.reason
