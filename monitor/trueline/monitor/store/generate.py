@@ -306,15 +306,18 @@ def render_view(typed: TypedTable) -> str:
 def render_resolved() -> str:
     """CREATE VIEW of the statements with their final outcomes."""
     every = [column.name for column in columns(Table.STATEMENTS)]
+    undone = "has(settling.undone, exported.span_id)"
+    late = "exported.received_at < now64(3) - INTERVAL 10 MINUTE"
     final = {
-        "outcome": "multiIf(has(t.undone, s.span_id), 'rolled_back', t.outcome != '', t.outcome,"
-        " s.received_at < now64(3) - INTERVAL 10 MINUTE, 'rolled_back', s.outcome)",
-        "reason": "multiIf(has(t.undone, s.span_id), 'savepoint', t.outcome != '', t.reason,"
-        " s.received_at < now64(3) - INTERVAL 10 MINUTE, 'abandoned', s.reason)",
-        "transaction_error_type": "if(t.outcome != '', t.error_type, s.transaction_error_type)",
+        "outcome": f"multiIf({undone}, 'rolled_back', settling.outcome != '', settling.outcome,"
+        f" {late}, 'rolled_back', exported.outcome)",
+        "reason": f"multiIf({undone}, 'savepoint', settling.outcome != '', settling.reason,"
+        f" {late}, 'abandoned', exported.reason)",
+        "transaction_error_type": "if(settling.outcome != '', settling.error_type,"
+        " exported.transaction_error_type)",
     }
-    decided = ",\n    ".join(f"s.{name} AS {name}" for name in every)
-    settled = ",\n    ".join(f"{final.get(name, f's.{name}')} AS {name}" for name in every)
+    decided = ",\n    ".join(f"exported.{name} AS {name}" for name in every)
+    settled = ",\n    ".join(f"{final.get(name, f'exported.{name}')} AS {name}" for name in every)
     return (
         "-- Statements with their final outcome, whatever the order of arrival: the view that rules read.\n"
         "-- A statement that was exported before its transaction ended (outcome 'open') takes the outcome\n"
@@ -322,10 +325,11 @@ def render_resolved() -> str:
         "-- Two branches, so that the many decided rows never meet the join.\n"
         f"{PROVENANCE}"
         "CREATE OR REPLACE VIEW statements_resolved AS\n"
-        f"SELECT\n    {decided}\nFROM statements AS s\nWHERE s.outcome != 'open'\n"
+        f"SELECT\n    {decided}\nFROM statements AS exported\nWHERE exported.outcome != 'open'\n"
         "UNION ALL\n"
-        f"SELECT\n    {settled}\nFROM statements AS s\n"
-        "ANY LEFT JOIN settlements AS t ON t.transaction_id = s.transaction_id\nWHERE s.outcome = 'open'\n"
+        f"SELECT\n    {settled}\nFROM statements AS exported\n"
+        "ANY LEFT JOIN settlements AS settling ON settling.transaction_id = exported.transaction_id\n"
+        "WHERE exported.outcome = 'open'\n"
     )
 
 

@@ -12,15 +12,15 @@ SELECT
     database_url_variable,
     db_system,
     db_namespace,
-    groupUniqArrayArray(s.database_rungs) AS database_rungs,
-    groupUniqArrayArray(if(s.version = '', [], [toString(s.version)])) AS versions,
-    min(s.started_at) AS first_seen,
-    max(s.started_at) AS last_seen,
-    max(s.received_at) AS last_received_at,
-    toUInt64(countIf(s.kind = 'read')) AS reads,
-    toUInt64(countIf(s.kind = 'write')) AS writes
-FROM statements AS s
-WHERE s.database != ''
+    groupUniqArrayArray(statement.database_rungs) AS database_rungs,
+    groupUniqArrayArray(if(statement.version = '', [], [toString(statement.version)])) AS versions,
+    min(statement.started_at) AS first_seen,
+    max(statement.started_at) AS last_seen,
+    max(statement.received_at) AS last_received_at,
+    toUInt64(countIf(statement.kind = 'read')) AS reads,
+    toUInt64(countIf(statement.kind = 'write')) AS writes
+FROM statements AS statement
+WHERE statement.database != ''
 GROUP BY
     environment, application, service, process_kind, database, database_schema, database_role, database_url,
     database_url_variable, db_system, db_namespace

@@ -12,14 +12,14 @@ SELECT
     database_url_variable,
     db_system,
     db_namespace,
-    groupUniqArrayArray(d.database_rungs) AS database_rungs,
-    groupUniqArrayArray(d.versions) AS versions,
-    min(d.first_seen) AS first_seen,
-    max(d.last_seen) AS last_seen,
-    max(d.last_received_at) AS last_received_at,
-    sum(d.reads) AS reads,
-    sum(d.writes) AS writes
-FROM database_sightings AS d
+    groupUniqArrayArray(sighting.database_rungs) AS database_rungs,
+    groupUniqArrayArray(sighting.versions) AS versions,
+    min(sighting.first_seen) AS first_seen,
+    max(sighting.last_seen) AS last_seen,
+    max(sighting.last_received_at) AS last_received_at,
+    sum(sighting.reads) AS reads,
+    sum(sighting.writes) AS writes
+FROM database_sightings AS sighting
 GROUP BY
     environment, application, service, process_kind, database, database_schema, database_role, database_url,
     database_url_variable, db_system, db_namespace
