@@ -31,7 +31,8 @@ class StoreSettings:
     """What opening the store needs. ``clickhouse_url`` chooses a server; without it ``data_dir`` is used."""
 
     data_dir: Path
-    clickhouse_url: str | None = None
+    # Either may hold a password.
+    clickhouse_url: str | None = field(default=None, repr=False)
     clickhouse_user: str = "default"
     clickhouse_password: str = field(default="", repr=False)
     database: str = "trueline"
@@ -56,7 +57,9 @@ class Settings(BaseSettings):
         description=f"Folders of rule files, separated by {os.pathsep!r}. Unset: the rules that are shipped.",
     )
     clickhouse_url: str | None = Field(
-        None, description="A ClickHouse server instead of the embedded store: http://host:8123/database."
+        None,
+        repr=False,
+        description="A ClickHouse server instead of the embedded store: http://host:8123/database.",
     )
     clickhouse_user: str = Field("default", description="User on the ClickHouse server.")
     clickhouse_password: SecretStr | None = Field(None, description="Its password.")

@@ -1,8 +1,9 @@
 """How an OTLP attribute value becomes the text in a ``Map(LowCardinality(String), String)``.
 
-The same as in the Collector's ClickHouse exporter, so that rows from either way in compare equal: strings
-as they are, booleans ``true`` and ``false``, numbers in decimal, bytes in base64, arrays and maps as the
-compact JSON of Go's ``encoding/json`` (keys sorted, ``<``, ``>`` and ``&`` escaped).
+The same as in the Collector's ClickHouse exporter: strings as they are, booleans ``true`` and ``false``,
+numbers in decimal, bytes in base64, arrays and maps as the compact JSON of Go's ``json.Marshal`` (keys
+sorted; ``<``, ``>`` and ``&`` escaped, which Collectors from spring 2026 on no longer do). Whoever reads an
+array reads it as JSON, to which both spellings are the same.
 """
 
 from __future__ import annotations
