@@ -46,8 +46,8 @@ class RuleService:
     def __init__(self, store: Store, settings: RuleSettings) -> None:
         """Load the rules.
 
-        A file that was asked for and cannot be used raises RuleFileError; a broken one among the shipped rules
-        only shows in :meth:`status`, so that the others still watch.
+        A file that was asked for and cannot be used raises RuleFileError; a broken one among the shipped
+        rules only shows in :meth:`status`, so that the others still watch.
         """
         self.findings = StoredFindings(store, settings.evidence_limit)
         self.ledger = StoredLedger(store)
@@ -84,7 +84,7 @@ class RuleService:
         self._thread.start()
 
     def stop(self, timeout: float = 10.0) -> None:
-        """End: evaluations under way are waited for, at most ``timeout`` seconds. A second call does nothing."""
+        """End: evaluations under way are waited for. A second call does nothing."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout)
@@ -93,19 +93,25 @@ class RuleService:
             self._pool = None
 
     def status(self) -> dict[str, Any]:
-        """``ok``, a list of ``problems`` in sentences, and each rule's state, as JSON values."""
+        """How the rules do, as JSON values.
+
+        ``running`` tells whether they are looked at, ``rules`` how many run, ``problems`` what is wrong in
+        sentences, ``states`` each rule's state.
+        """
         alive = self._thread is not None and self._thread.is_alive()
         problems = [f"A rule file cannot be used: {problem}" for problem in self.loaded.problems]
         if not alive:
             problems.append("The rules do not run.")
         if self._trouble:
             problems.append(self._trouble)
-        problems += [f"Rule {name} fails: {state.error}" for name, state in self.states.items() if state.error]
+        problems += [
+            f"Rule {name} fails: {state.error}" for name, state in self.states.items() if state.error
+        ]
         return {
-            "ok": alive and not problems,
             "running": alive,
+            "rules": len(self.states),
             "problems": problems,
-            "rules": {name: rule_state(state) for name, state in self.states.items()},
+            "states": {name: rule_state(state) for name, state in self.states.items()},
         }
 
     def _loop(self) -> None:
