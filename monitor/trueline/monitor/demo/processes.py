@@ -34,7 +34,7 @@ class Child:
 
     def __init__(self, name: str, command: list[str], environment: dict[str, str], folder: Path) -> None:
         self.name = name
-        self.log = folder / f"{name.replace('/', '-').replace('@', '-')}.log"
+        self.log = folder / f"{name.replace('/', '-')}.log"
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN_PREFIXES)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - the project's own modules
@@ -152,14 +152,9 @@ class Children:
         return child
 
     def check(self) -> None:
-        """Raise DemoError if one has ended that was not stopped."""
+        """Raise DemoError if one has ended."""
         for child in self._all.values():
             child.check()
-
-    def stop_one(self, child: Child) -> None:
-        """Stop one of them, as a deployment does with the old version."""
-        del self._all[child.name]
-        child.stop()
 
     def stop(self) -> None:
         """Stop all of them, side by side."""

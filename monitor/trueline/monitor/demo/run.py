@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from trueline.monitor.demo.monitor import DemoMonitor
-
 from trueline.monitor.demo.judge import Verdict, judge
+from trueline.monitor.demo.monitor import DemoMonitor
 from trueline.monitor.demo.processes import Children
 from trueline.monitor.demo.report import Report
 from trueline.monitor.demo.scenarios import INCIDENTS, TWINS, Incident, Twin
@@ -49,7 +49,7 @@ def run(options: Options) -> int:
     with _orderly_end(), _folder(options, report) as folder, Children(folder) as children:
         secret = secrets.token_hex(16)
         monitor = DemoMonitor(folder, children, secret)
-        with Stage(folder, children, monitor.url, secret) as stage:
+        with Stage(folder, children, secret) as stage:
             _build(stage, monitor, [*incidents, *twins], report)
             seconds = _play(stage, monitor, incidents, twins, report)
             children.check()
@@ -72,26 +72,21 @@ def _build(stage: Stage, monitor: DemoMonitor, scenarios: Sequence[Incident | Tw
     report.step(
         f"PostgreSQL is up with {len(databases)} databases" + (" and a physical replica" if replica else "")
     )
-    first = [name for name in deployments if "@" not in name]
-    stage.deploy(*first)
-    monitor.wait_until_ready()
-    report.step(f"The monitor is up: {monitor.url}")
-    stage.ready("model", *first)
-    report.step(f"{len(first)} processes of the expense service and a stand-in for a model provider are up")
+    report.step(f"The monitor is up: {monitor.wait_until_ready()}")
+    stage.deploy(deployments, telemetry_to=monitor.url)
+    stage.ready(deployments)
+    report.step(
+        f"{len(deployments)} processes of the expense service are up, and a stand-in for a model provider"
+    )
 
 
 def _play(
     stage: Stage, monitor: DemoMonitor, incidents: Sequence[Incident], twins: Sequence[Twin], report: Report
 ) -> dict[str, float]:
     """Play everything; seconds to the finding by incident."""
-    for incident in incidents:
-        if incident.before is not None:
-            incident.before(stage)
-    new_versions = [name for incident in incidents for name in incident.deployments if "@" in name]
-    stage.deploy(*new_versions)
     for twin in twins:
         twin.play(stage)
-    quiet_from = time.time()
+    quiet_from = datetime.now(UTC)
     report.step(f"Healthy traffic played, with {len(twins)} situations that look like incidents and are none")
     seconds: dict[str, float] = {}
     for incident in incidents:
@@ -103,8 +98,11 @@ def _play(
             report.step(f"  found: {incident.place.rule}, after {seconds[incident.place.rule]} s")
         else:
             report.step(f"  not found within {PATIENCE_SECONDS:.0f} s")
+    scenarios: list[Incident | Twin] = [*incidents, *twins]
+    played = [DEPLOYMENTS[name] for scenario in scenarios for name in scenario.deployments]
+    monitor.wait_until_seen({(one.environment, one.application, one.service) for one in played})
     monitor.wait_until_judged(quiet_from)
-    report.step("Every rule has looked at all of it")
+    report.step("Telemetry of every process has arrived, and every rule has judged it")
     return seconds
 
 
@@ -131,7 +129,7 @@ def _keep(children: Children, monitor: DemoMonitor, folder: Path, report: Report
 
 @contextmanager
 def _folder(options: Options, report: Report) -> Iterator[Path]:
-    """Where databases and logs are. A temporary one is removed, unless it shows what broke or was asked for."""
+    """Where databases and logs are. A temporary one is removed, unless it shows what broke."""
     if options.data_dir is not None:
         folder = options.data_dir.resolve()
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,17 +12,13 @@ from trueline.monitor.demo.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that goes wrong. ``story`` is one sentence for the reader.
-
-    ``before`` is played while all is still well; deployments named `...@2` come after it.
-    """
+    """Something that goes wrong. ``story`` is one sentence for the reader."""
 
     place: Place
     title: str
     story: str
     deployments: tuple[str, ...]
     play: Callable[[Stage], None]
-    before: Callable[[Stage], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +44,15 @@ INCIDENTS: tuple[Incident, ...] = (
         _place(ENV_SPLIT, "lisbon"),
         "written to one database, read from another",
         "Lisbon deploys worker 2.4.0 with last year's DATABASE_URL: users send expenses, summaries are empty",
-        ("lisbon/web", "lisbon/worker", "lisbon/worker@2"),
+        ("lisbon/web", "lisbon/worker"),
         plays.env_split,
-        before=plays.healthy_lisbon,
     ),
     Incident(
         _place(KEY_MISMATCH, "oslo"),
         "written under one key, read under another",
         "Oslo deploys worker 2.4.0, which reads user_id_hash; the web process still writes user_id only",
-        ("oslo/web", "oslo/worker", "oslo/worker@2"),
+        ("oslo/web", "oslo/worker"),
         plays.key_mismatch,
-        before=plays.healthy_oslo,
     ),
     Incident(
         _place(ROLLBACK, "vienna"),

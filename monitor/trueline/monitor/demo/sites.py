@@ -29,21 +29,29 @@ class Deployment:
     environment: str = "production"
 
     @property
+    def application(self) -> str:
+        """Its service.namespace."""
+        return f"expenses-{self.city}"
+
+    @property
+    def service(self) -> str:
+        """Its service.name, which the processes set themselves."""
+        return f"expenses-{self.process}"
+
+    @property
     def databases(self) -> set[str]:
         """Names of the databases that its settings lead to."""
         words = " ".join(self.settings.values()).split()
         return {word.partition(":")[2] for word in words if word.startswith(("db:", "replica:"))}
 
 
-#: Every deployment by its name. `lisbon/worker@2` is what replaces `lisbon/worker`.
+#: Every deployment by its name.
 DEPLOYMENTS: Mapping[str, Deployment] = {
     # -- one incident each -------------------------------------------------------------------------------
     "lisbon/web": Deployment("lisbon", "web", "2.3.0", {"DATABASE_URL": "db:lisbon"}),
-    "lisbon/worker": Deployment("lisbon", "worker", "2.3.0", {"DATABASE_URL": "db:lisbon"}),
-    "lisbon/worker@2": Deployment("lisbon", "worker", "2.4.0", {"DATABASE_URL": "db:lisbon_old"}),
+    "lisbon/worker": Deployment("lisbon", "worker", "2.4.0", {"DATABASE_URL": "db:lisbon_old"}),
     "oslo/web": Deployment("oslo", "web", "2.3.0", {"DATABASE_URL": "db:oslo", "WRITE_KEYS": "user_id"}),
-    "oslo/worker": Deployment("oslo", "worker", "2.3.0", {"DATABASE_URL": "db:oslo", "READ_KEY": "user_id"}),
-    "oslo/worker@2": Deployment(
+    "oslo/worker": Deployment(
         "oslo", "worker", "2.4.0", {"DATABASE_URL": "db:oslo", "READ_KEY": "user_id_hash"}
     ),
     "vienna/web": Deployment(
@@ -89,7 +97,7 @@ DEPLOYMENTS: Mapping[str, Deployment] = {
         "dublin",
         "worker",
         "2.5.0-dev",
-        {"DATABASE_URL": "db:dublin_test", "PROCESS_KIND": "test"},
+        {"DATABASE_URL": "db:dublin_test", "TRUELINE_PROCESS_KIND": "test"},
         environment="ci",
     ),
 }

@@ -7,7 +7,7 @@ import secrets
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +22,8 @@ from trueline.monitor.demo.sites import DEPLOYMENTS, STRICT_CONSTRAINT, STRICT_D
 SERVICE_PACKAGE = "trueline.monitor.demo.service"
 #: The database with empty tables that all others are made from.
 TEMPLATE = "expenses_empty"
+#: The name of the model provider's process.
+MODEL = "model"
 #: Seconds that a process may take to start on a slow machine.
 START_SECONDS = 45.0
 #: Seconds that the expense service waits for the model.
@@ -82,12 +84,12 @@ class Worker:
 
 
 class Stage:
-    """Everything of the demo but the monitor. ``endpoint`` and ``secret`` are for the services' telemetry."""
+    """Everything of the demo but the monitor. ``secret`` is what the services hash identities with."""
 
-    def __init__(self, folder: Path, children: Children, endpoint: str, secret: str) -> None:
+    def __init__(self, folder: Path, children: Children, secret: str) -> None:
         self._folder = folder
         self._children = children
-        self._telemetry = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "TRUELINE_HASH_SECRET": secret}
+        self._secret = secret
         self._postgres = DemoPostgres(folder / "postgres")
         self._running: dict[str, Child] = {}
         self._webs: dict[str, Web] = {}
@@ -129,49 +131,50 @@ class Stage:
 
     def start_model(self) -> None:
         """Start the stand-in for the model provider."""
-        self._ports["model"] = free_ports(1)[0]
-        self._running["model"] = self._python("model", "model", {"PORT": str(self._ports["model"])})
+        self._ports[MODEL] = free_ports(1)[0]
+        self._python(MODEL, "model", {"PORT": str(self._ports[MODEL])})
 
-    def deploy(self, *names: str) -> None:
-        """Start deployments side by side; ``ready`` waits for them. PostgreSQL and the model are up."""
+    def deploy(self, names: Sequence[str], *, telemetry_to: str) -> None:
+        """Start deployments side by side, with PostgreSQL and the model; ``ready`` waits for them."""
         for name, port in zip(names, free_ports(len(names)), strict=True):
             deployment = DEPLOYMENTS[name]
             resource = {
-                "service.namespace": f"expenses-{deployment.city}",
+                "service.namespace": deployment.application,
                 "service.version": deployment.version,
                 "deployment.environment.name": deployment.environment,
             }
             settings = {key: self._resolve(value) for key, value in deployment.settings.items()}
             self._ports[name] = port
-            self._running[name] = self._python(
+            self._python(
                 name,
                 deployment.process,
                 {
                     "PORT": str(port),
-                    "MODEL_URL": f"http://127.0.0.1:{self._ports['model']}",
+                    "MODEL_URL": f"http://127.0.0.1:{self._ports[MODEL]}",
                     "MODEL_KEY": deployment.city,
                     "MODEL_TIMEOUT": str(MODEL_TIMEOUT),
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": telemetry_to,
+                    "TRUELINE_HASH_SECRET": self._secret,
+                    "TRUELINE_PROCESS_KIND": deployment.process,
                     "OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{key}={value}" for key, value in resource.items()),
                     **settings,
                 },
             )
 
-    def ready(self, *names: str) -> None:
-        """Wait until these processes work."""
+    def ready(self, names: Sequence[str]) -> None:
+        """Wait until the model and these deployments work."""
+        self._running[MODEL].wait_for_port(self._ports[MODEL], START_SECONDS)
+        self._model = httpx.Client(base_url=f"http://127.0.0.1:{self._ports[MODEL]}", timeout=20)
         for name in names:
-            child = self._running[name]
-            if name == "model":
-                child.wait_for_port(self._ports[name], START_SECONDS)
-                self._model = httpx.Client(base_url=f"http://127.0.0.1:{self._ports[name]}", timeout=20)
-            elif DEPLOYMENTS[name].process == "web":
-                child.wait_for_port(self._ports[name], START_SECONDS)
+            if DEPLOYMENTS[name].process == "web":
+                self._running[name].wait_for_port(self._ports[name], START_SECONDS)
                 self._webs[name] = Web(f"http://127.0.0.1:{self._ports[name]}")
             else:
-                child.line(START_SECONDS)
+                self._running[name].line(START_SECONDS)
 
-    def _python(self, name: str, module: str, settings: dict[str, str]) -> Child:
+    def _python(self, name: str, module: str, settings: dict[str, str]) -> None:
         command = [sys.executable, "-m", f"{SERVICE_PACKAGE}.{module}"]
-        return self._children.start(name, command, {**self._telemetry, **settings})
+        self._running[name] = self._children.start(name, command, settings)
 
     def _resolve(self, setting: str) -> str:
         def url(word: str) -> str:
@@ -192,11 +195,6 @@ class Stage:
     def worker(self, name: str) -> Worker:
         """The worker process of a deployment."""
         return Worker(self._running[name])
-
-    def replace(self, old: str, new: str) -> None:
-        """Finish a deployment: the new version, which was started, takes over and the old one ends."""
-        self.ready(new)
-        self._children.stop_one(self._running.pop(old))
 
     def user(self) -> str:
         """A new user."""

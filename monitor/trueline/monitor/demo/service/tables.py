@@ -91,3 +91,12 @@ class Databases:
         """Close all connections."""
         for engine in self._engines:
             engine.dispose()
+
+    def create_tables(self) -> None:
+        """Create the tables that are missing: the first migration."""
+        for engine in self._engines:
+            Base.metadata.create_all(engine)
+
+
+if __name__ == "__main__":
+    Databases("DATABASE_SHARDS", "DATABASE_URL").create_tables()

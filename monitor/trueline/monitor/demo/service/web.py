@@ -2,7 +2,7 @@
 
 Configured by its environment, as its deployment sets it:
 
-    PORT             where to listen (127.0.0.1)
+    HOST, PORT       where to listen; 127.0.0.1 if HOST is unset
     DATABASE_URL     the database (or DATABASE_SHARDS)
     MODEL_URL        the provider that puts an expense into a category
     MODEL_KEY        the key for it
@@ -37,7 +37,7 @@ from trueline.monitor.demo.service.tables import Budget, Databases, Expense, Mes
 
 log = logging.getLogger("expenses.web")
 
-instrument(service_name="expenses-web", process_kind="web", spans="contrib")
+instrument(service_name="expenses-web", spans="contrib")
 
 ENRICHMENT = os.environ.get("ENRICHMENT", "after_commit")
 ACKNOWLEDGE = os.environ.get("ACKNOWLEDGE", "always")
@@ -190,4 +190,6 @@ def count_expenses(session: Session) -> int:
 FastAPIInstrumentor.instrument_app(app)
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(os.environ["PORT"]), log_level="warning")
+    uvicorn.run(
+        app, host=os.environ.get("HOST", "127.0.0.1"), port=int(os.environ["PORT"]), log_level="warning"
+    )

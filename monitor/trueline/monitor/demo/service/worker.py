@@ -7,7 +7,6 @@ Configured by its environment:
     RECEIPTS_DATABASE_URL the database with the merchants' receipts, where it is not the same
     READ_KEY              key column that summaries filter: `user_id`, `user_id_hash`, or `either`
     DUPLICATE_RECEIPTS    what to do with a receipt that is known: `replace` it, or `keep` the first
-    PROCESS_KIND          `worker`, or `test` where the test suite runs it
 """
 
 from __future__ import annotations
@@ -21,16 +20,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
-from trueline.instrumentation.identity import Domain
 
-from trueline.instrumentation import IdentityConfig, bind_identity, instrument
+from trueline.instrumentation import Domain, IdentityConfig, bind_identity, instrument
 from trueline.monitor.demo.service.tables import Databases, Expense, Receipt, hash_of
 
 log = logging.getLogger("expenses.worker")
 
 instrument(
     service_name="expenses-worker",
-    process_kind=os.environ.get("PROCESS_KIND", "worker"),
     identities=IdentityConfig(
         # A receipt's number is no secret: declared plain, it can be read in findings.
         columns={"receipts.receipt_number": "receipt"},
@@ -50,7 +47,7 @@ receipts = Databases("RECEIPTS_DATABASE_URL", "DATABASE_URL")
 
 def summarise(psid: str) -> dict[str, Any]:
     """What a user has spent, and what is left of the budget."""
-    with bind_identity(psid), databases.session_of(psid) as session:
+    with bind_identity(psid, entry="summary job"), databases.session_of(psid) as session:
         spent = session.scalars(select(Expense.amount_cents).where(key_filter(psid))).all()
         limit = session.scalar(BUDGET, {"user_id": psid})
         total = sum(spent)
