@@ -1,0 +1,264 @@
+"""What a database error says: its code, the violated constraint, and a description without row values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from trueline.instrumentation.semconv import ConstraintKind
+
+MAX_DESCRIPTION: Final = 200
+#: Messages longer than this are cut before anything else is done with them.
+_MAX_READ: Final = 8192
+_MAX_COLUMNS: Final = 32
+
+_SQLSTATES: Final = {
+    "23505": ConstraintKind.UNIQUE,
+    "23503": ConstraintKind.FOREIGN_KEY,
+    "23502": ConstraintKind.NOT_NULL,
+    "23514": ConstraintKind.CHECK,
+    "23P01": ConstraintKind.EXCLUSION,
+}
+_MYSQL: Final = {
+    1022: ConstraintKind.UNIQUE,
+    1062: ConstraintKind.UNIQUE,
+    1586: ConstraintKind.UNIQUE,
+    1048: ConstraintKind.NOT_NULL,
+    1364: ConstraintKind.NOT_NULL,
+    1216: ConstraintKind.FOREIGN_KEY,
+    1217: ConstraintKind.FOREIGN_KEY,
+    1451: ConstraintKind.FOREIGN_KEY,
+    1452: ConstraintKind.FOREIGN_KEY,
+    3819: ConstraintKind.CHECK,
+    4025: ConstraintKind.CHECK,
+}
+_SQLITE: Final = {
+    "UNIQUE": ConstraintKind.UNIQUE,
+    "PRIMARY KEY": ConstraintKind.UNIQUE,
+    "NOT NULL": ConstraintKind.NOT_NULL,
+    "CHECK": ConstraintKind.CHECK,
+    "FOREIGN KEY": ConstraintKind.FOREIGN_KEY,
+}
+_SQLITE_FAILED: Final = re.compile(
+    r"(UNIQUE|PRIMARY KEY|NOT NULL|CHECK|FOREIGN KEY) constraint failed(?:: (?P<what>[^\n]*))?"
+)
+#: The names in PostgreSQL's DETAIL, which stand before the values.
+_KEY_COLUMNS: Final = re.compile(r"Key \((?P<columns>[^\n]*?)\)=\(")
+_PLAIN_NAME: Final = re.compile(r'"[^"]+"|[^\W\d][\w$]*')
+_MYSQL_KEY: Final = re.compile(r"for key '(?P<key>[^']*)'\s*$")
+_MYSQL_COLUMN: Final = re.compile(r"(?:Column|Field) '(?P<column>[^']*)'")
+_MYSQL_FOREIGN: Final = re.compile(
+    r"`(?P<table>[^`]*)`, CONSTRAINT `(?P<name>[^`]*)` FOREIGN KEY \((?P<columns>[^)]*)\)"
+)
+_MYSQL_CHECK: Final = re.compile(r"(?i)constraint ['`](?P<name>[^'`]*)['`]")
+
+#: Where the part of a message begins that quotes rows, statements or parameters.
+_TAIL: Final = re.compile(
+    r"\n\s*(?:DETAIL|CONTEXT|HINT|LINE \d+|QUERY|STATEMENT|WHERE|INTERNAL QUERY)\b"
+    r"|\[SQL:|\[parameters:|\(Background on this error"
+    r"|(?i:\bfailing row contains\b|\bunnamed portal parameter\b|\bKey \()"
+)
+#: A quoted text in a message may be a value; behind these words it is a name.
+_NAMED: Final = re.compile(
+    r"(?i)\b(?:constraint|index|relation|table|column|columns|schema|database|type|domain|function|operator class"
+    r"|role|user|sequence|view|trigger|savepoint|cursor|collation|extension|key|parameter|field|of relation)\s*$"
+)
+_QUOTED: Final = re.compile(
+    r"\"(?:[^\"]|\"\")*(?:\"|\Z)|(?<!\w)'(?:[^'\\]|\\.|'')*(?:'|\Z)|`[^`]*(?:`|\Z)", re.DOTALL
+)
+_NAME_IN_QUOTES: Final = re.compile(r"[^\W\d][\w$.]{0,127}")
+_NUMBER: Final = re.compile(
+    r"(?<![\w.])[-+]?\d[\d.,:/-]{2,}(?!\w)|(?<![\w.-])[\w.+-]+@[\w-]+\.[\w.-]+|\b[0-9a-fA-F-]{16,}\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFacts:
+    """What an error of the database driver says.
+
+    ``error_type`` is ``status_code`` (SQLSTATE, or the vendor's number) where there is one, else the class.
+    ``constraint_kind`` is one of semconv.ConstraintKind or "". ``description`` has no row values, at most
+    200 characters.
+    """
+
+    error_type: str
+    status_code: str
+    constraint_name: str = ""
+    constraint_kind: str = ""
+    constraint_table: str = ""
+    constraint_columns: tuple[str, ...] = ()
+    description: str = ""
+
+
+def error_facts(exception: BaseException) -> ErrorFacts:
+    """Read the driver's exception: psycopg, psycopg2, asyncpg (also in SQLAlchemy's wrapping), sqlite3, MySQL.
+
+    Works on attributes, not classes; never raises. Anything unknown gives its class and a clean description.
+    """
+    try:
+        return _facts(exception)
+    except Exception:  # a driver's attributes are foreign code
+        return ErrorFacts(_class_name(exception), "")
+
+
+def clean_description(text: str) -> str:
+    """Return an error message without row values: at most 200 characters of its first line.
+
+    PostgreSQL's DETAIL and CONTEXT, SQLAlchemy's statement and parameters are cut; quoted texts are masked
+    unless they name a constraint, table or column; numbers of three and more digits are masked.
+    """
+    text = text[:_MAX_READ]
+    tail = _TAIL.search(text)
+    if tail is not None:
+        text = text[: tail.start()]
+    text = text.strip().partition("\n")[0]
+    parts = []
+    position = 0
+    for quoted in _QUOTED.finditer(text):
+        before = text[position : quoted.start()]
+        parts.append(_NUMBER.sub("?", before))
+        position = quoted.end()
+        token = quoted.group()
+        name = token[1:-1]
+        if _NAME_IN_QUOTES.fullmatch(name) and _NAMED.search(before):
+            parts.append(token)
+        else:
+            parts.append(f"{token[0]}?{token[0]}")
+    parts.append(_NUMBER.sub("?", text[position:]))
+    return " ".join("".join(parts).split())[:MAX_DESCRIPTION]
+
+
+def _facts(exception: BaseException) -> ErrorFacts:
+    for one in _chain(exception):
+        sqlstate = _text(getattr(one, "sqlstate", None)) or _text(getattr(one, "pgcode", None))
+        if sqlstate and not isinstance(getattr(one, "errno", None), int):
+            return _postgresql(exception, sqlstate)
+        if getattr(one, "sqlite_errorcode", None) is not None or _SQLITE_FAILED.match(str(one)[:_MAX_READ]):
+            return _sqlite(one)
+        number = _mysql_number(one)
+        if number:
+            return _mysql(one, number)
+    return ErrorFacts(_class_name(exception), "", description=clean_description(str(exception)))
+
+
+def _chain(exception: BaseException) -> list[BaseException]:
+    """Return the exception and what it wraps: SQLAlchemy's ``orig``, an adapter's cause."""
+    found: list[BaseException] = []
+    one: BaseException | None = exception
+    while one is not None and one not in found and len(found) < 5:
+        found.append(one)
+        wrapped = getattr(one, "orig", None)
+        one = wrapped if isinstance(wrapped, BaseException) else one.__cause__
+    return found
+
+
+def _postgresql(exception: BaseException, sqlstate: str) -> ErrorFacts:
+    name = table = column = message = detail = ""
+    for one in _chain(exception):
+        source: Any = getattr(one, "diag", None) or one
+        name = name or _text(getattr(source, "constraint_name", None))
+        table = table or _text(getattr(source, "table_name", None))
+        column = column or _text(getattr(source, "column_name", None))
+        detail = (
+            detail or _text(getattr(source, "message_detail", None)) or _text(getattr(one, "detail", None))
+        )
+        message = (
+            message or _text(getattr(source, "message_primary", None)) or _text(getattr(one, "message", None))
+        )
+    kind = _SQLSTATES.get(sqlstate)
+    columns: tuple[str, ...] = ()
+    if kind is ConstraintKind.NOT_NULL and column:
+        columns = (column,)
+    elif kind is not None:
+        columns = _key_columns(detail)
+    return ErrorFacts(
+        error_type=sqlstate,
+        status_code=sqlstate,
+        constraint_name=name,
+        constraint_kind=kind or "",
+        constraint_table=table if kind is not None else "",
+        constraint_columns=columns,
+        description=clean_description(message or str(exception)),
+    )
+
+
+def _key_columns(detail: str) -> tuple[str, ...]:
+    """Return the plain column names of ``Key (a, b)=(...)``; expressions are left out."""
+    found = _KEY_COLUMNS.search(detail[:_MAX_READ])
+    if found is None:
+        return ()
+    parts = [part.strip() for part in found["columns"].split(",")][:_MAX_COLUMNS]
+    return tuple(part.strip('"') for part in parts if _PLAIN_NAME.fullmatch(part))
+
+
+def _sqlite(error: BaseException) -> ErrorFacts:
+    message = str(error)[:_MAX_READ]
+    code = getattr(error, "sqlite_errorcode", None)
+    status = str(code) if isinstance(code, int) else ""
+    name = table = ""
+    columns: tuple[str, ...] = ()
+    kind: ConstraintKind | None = None
+    failed = _SQLITE_FAILED.match(message)
+    if failed is not None:
+        kind, what = _SQLITE[failed[1]], failed["what"] or ""
+        if kind is ConstraintKind.CHECK:
+            name = what if _NAME_IN_QUOTES.fullmatch(what) else ""
+        elif what.startswith("index '"):
+            name = what.removeprefix("index '").removesuffix("'")
+        elif what:
+            parts = [part.strip().partition(".") for part in what.split(",")][:_MAX_COLUMNS]
+            table, columns = parts[0][0], tuple(part[2] for part in parts if part[2])
+    return ErrorFacts(
+        error_type=status or _class_name(error),
+        status_code=status,
+        constraint_name=name,
+        constraint_kind=kind or "",
+        constraint_table=table,
+        constraint_columns=columns,
+        description=clean_description(message),
+    )
+
+
+def _mysql_number(error: BaseException) -> int:
+    number = getattr(error, "errno", None)
+    if number is None and error.args and len(error.args) >= 2 and isinstance(error.args[1], str):
+        number = error.args[0]
+    plausible = isinstance(number, int) and not isinstance(error, OSError) and 1000 <= number < 70_000
+    return number if plausible and isinstance(number, int) else 0
+
+
+def _mysql(error: BaseException, number: int) -> ErrorFacts:
+    spoken = getattr(error, "msg", None)
+    message = spoken if isinstance(spoken, str) else str(error.args[1] if len(error.args) > 1 else error)
+    message = message[:_MAX_READ]
+    kind = _MYSQL.get(number)
+    name = table = ""
+    columns: tuple[str, ...] = ()
+    if kind is ConstraintKind.UNIQUE and (key := _MYSQL_KEY.search(message)):
+        table, _, name = key["key"].rpartition(".")
+    elif kind is ConstraintKind.NOT_NULL and (column := _MYSQL_COLUMN.search(message)):
+        columns = (column["column"],)
+    elif kind is ConstraintKind.FOREIGN_KEY and (foreign := _MYSQL_FOREIGN.search(message)):
+        table, name = foreign["table"], foreign["name"]
+        columns = tuple(part.strip(" `") for part in foreign["columns"].split(",")[:_MAX_COLUMNS])
+    elif kind is ConstraintKind.CHECK and (check := _MYSQL_CHECK.search(message)):
+        name = check["name"]
+    return ErrorFacts(
+        error_type=str(number),
+        status_code=str(number),
+        constraint_name=name,
+        constraint_kind=kind or "",
+        constraint_table=table,
+        constraint_columns=columns,
+        description=clean_description(message),
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _class_name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,22 @@
+"""Whose data a statement touches: canonical form, hashing, encodings, and their extraction."""
+
+from trueline.instrumentation.identity.canonical import canonicalize
+from trueline.instrumentation.identity.config import Domain, IdentityConfig
+from trueline.instrumentation.identity.extraction import (
+    EMPTY,
+    BoundIdentity,
+    Identities,
+    IdentityExtractor,
+)
+from trueline.instrumentation.identity.hashing import IdentityHasher
+
+__all__ = [
+    "EMPTY",
+    "BoundIdentity",
+    "Domain",
+    "Identities",
+    "IdentityConfig",
+    "IdentityExtractor",
+    "IdentityHasher",
+    "canonicalize",
+]

@@ -1,0 +1,88 @@
+"""The canonical form of an identity: one text for a value, whatever type it was passed in."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import hashlib
+import re
+import unicodedata
+import uuid
+from typing import Final
+
+_SHA256_HEX: Final = re.compile(r"[0-9a-fA-F]{64}")
+#: Integers beyond this size are no identities, and str() refuses the largest of them.
+_MAX_BITS: Final = 512
+#: Types whose values never name anybody.
+_NEVER: Final = (
+    bool,
+    dict,
+    list,
+    tuple,
+    set,
+    frozenset,
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+)
+
+
+def text_of(value: object) -> str:
+    """Return the stripped text that an identity is hashed from, or "" where the value is no identity.
+
+    Integers (also as Decimal and float) are written in decimal, UUIDs with dashes. Bytes count as the
+    UTF-8 text that they hold, otherwise as their hexadecimal digits. None, booleans, dates, containers
+    and blank text name nobody.
+    """
+    if isinstance(value, str):
+        return str.strip(value)
+    if value is None or isinstance(value, _NEVER):
+        return ""
+    if isinstance(value, int):
+        return int.__repr__(value) if int.bit_length(value) <= _MAX_BITS else ""
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _text_of_bytes(bytes(value))
+    if isinstance(value, float):
+        return int.__repr__(int(value)) if value.is_integer() else ""
+    if isinstance(value, decimal.Decimal):
+        return _text_of_decimal(value)
+    try:
+        return str(value).strip()
+    except Exception:  # a foreign __str__ may do anything
+        return ""
+
+
+def _text_of_bytes(value: bytes) -> str:
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.hex()
+    return text.strip() if text.isprintable() else value.hex()
+
+
+def _text_of_decimal(value: decimal.Decimal) -> str:
+    if not value.is_finite() or value.adjusted() > 150 or value != value.to_integral_value():
+        return ""
+    return int.__repr__(int(value))
+
+
+def canonical_of_text(text: str) -> str:
+    """Return the canonical form (64 lower-case hex digits) of a text that :func:`text_of` made."""
+    if len(text) == 64 and _SHA256_HEX.fullmatch(text):
+        return text.lower()
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def canonicalize(value: object) -> str:
+    """Return the canonical form of an identity: 64 lower-case hex digits, or "" where the value is none.
+
+    A value that is itself 64 hex digits (a SHA-256 already) stays what it is, in lower case; anything
+    else becomes the SHA-256 of its stripped NFC text in UTF-8. ``12345`` and ``" 12345 "`` are one
+    identity; None and blank text are none. Never raises.
+    """
+    text = text_of(value)
+    return canonical_of_text(text) if text else ""

@@ -1,0 +1,152 @@
+"""What the user says about identities: which columns hold one, of which domain, and how it is derived."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from trueline.instrumentation.identity import defaults
+
+#: A function of the application that turns the raw identity into what it writes into a column.
+Derivation = Callable[[object], object]
+#: Called with domain, "table.column" and value; returns the raw identity that the value stands for, or None.
+Resolver = Callable[[str, str, object], object]
+
+_NAME: Final = re.compile(r"\w[\w.-]*")
+_EXACT: Final = re.compile(r"[\w$]+(?:\.[\w$]+)*")
+_MAX_CACHED: Final = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A kind of identity. ``plain`` exports the value itself instead of its hash: business numbers only."""
+
+    plain: bool = False
+
+
+class IdentityConfig:
+    """Names identity columns, domains, derivations and the resolver. Immutable; the defaults need none.
+
+    - ``columns`` maps column patterns to domain names. ``"user_ref"`` and ``"expenses.user_ref"`` (also
+      with a schema in front) are names; anything else is a regular expression that must match the whole
+      column name, or the whole ``table.column`` where it contains ``\\.``. Case is ignored. They go before
+      the defaults, which find ``user_id``, ``psid_hash``, ``tenant_id`` and the like.
+    - ``domains`` declares properties of domains: ``{"drop": Domain(plain=True)}``.
+    - ``derivations`` are functions of the application by name; a column that holds ``f(raw identity)``
+      gets the encoding ``fn:NAME``. ``hmac_keys`` are keys by name; a column that holds the HMAC-SHA-256
+      of the raw identity gets ``hmac:NAME``. Both are recognised against the bound identity.
+    - ``resolver`` translates values that cannot be derived (an internal number, say) to the raw identity.
+    - ``exclude`` are patterns of columns that are no identities.
+
+    Raises ValueError with one sentence for a pattern, domain or name that cannot be used.
+    """
+
+    __slots__ = (
+        "_cache",
+        "_exact",
+        "_excluded",
+        "_patterns",
+        "derivations",
+        "domains",
+        "hmac_keys",
+        "resolver",
+    )
+
+    def __init__(
+        self,
+        columns: Mapping[str, str] | None = None,
+        domains: Mapping[str, Domain] | None = None,
+        derivations: Mapping[str, Derivation] | None = None,
+        resolver: Resolver | None = None,
+        exclude: Iterable[str] = (),
+        hmac_keys: Mapping[str, str | bytes] | None = None,
+    ) -> None:
+        self._exact: dict[str, str] = {}
+        self._patterns: list[tuple[re.Pattern[str], bool, str]] = []
+        for pattern, domain in (columns or {}).items():
+            if not isinstance(domain, str) or not _NAME.fullmatch(domain):
+                raise ValueError(
+                    f"identity column {pattern!r}: {domain!r} is not a domain name such as 'user'"
+                )
+            if _EXACT.fullmatch(pattern):
+                self._exact[pattern.lower()] = domain
+            else:
+                self._patterns.append((*_compile(pattern), domain))
+        if isinstance(exclude, str):
+            raise ValueError(f"exclude takes a list of column patterns: write exclude=[{exclude!r}]")
+        self._excluded = tuple(_compile(_as_regex(pattern)) for pattern in exclude)
+        self.domains: Final[Mapping[str, Domain]] = MappingProxyType(dict(domains or {}))
+        self.derivations: Final[Mapping[str, Derivation]] = MappingProxyType(dict(derivations or {}))
+        self.hmac_keys: Final[Mapping[str, bytes]] = MappingProxyType(
+            {
+                name: key.encode("utf-8") if isinstance(key, str) else bytes(key)
+                for name, key in (hmac_keys or {}).items()
+            }
+        )
+        self.resolver: Final = resolver
+        for name, declared in self.domains.items():
+            if not isinstance(declared, Domain):
+                raise ValueError(f"domain {name!r} must be declared as Domain(...), not {declared!r}")
+        for name in (*self.derivations, *self.hmac_keys):
+            if not re.fullmatch(r"[\w.-]+", name):
+                raise ValueError(
+                    f"derivation {name!r}: a name may have letters, digits, '_', '.' and '-' only"
+                )
+        self._cache: dict[tuple[str, str], str | None] = {}
+
+    def is_plain(self, domain: str) -> bool:
+        """Tell whether values of the domain are exported as they are."""
+        declared = self.domains.get(domain)
+        return declared is not None and declared.plain
+
+    def domain_of(self, table: str, column: str) -> str | None:
+        """Return the domain whose identities a column holds, or None. ``table`` may carry a schema; cached."""
+        key = (table, column)
+        try:
+            return self._cache[key]
+        except KeyError:
+            found = self._find(table.lower(), column.lower())
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()
+            self._cache[key] = found
+            return found
+
+    def _find(self, table: str, column: str) -> str | None:
+        bare_table = table.rpartition(".")[2]
+        names = (f"{table}.{column}", f"{bare_table}.{column}", column)
+        if any(_fits(pattern, qualified, names) for pattern, qualified in self._excluded):
+            return None
+        for name in names:
+            if name in self._exact:
+                return self._exact[name]
+        for pattern, qualified, domain in self._patterns:
+            if _fits(pattern, qualified, names):
+                return domain
+        if column == "id":
+            return next(
+                (domain for domain, tables in defaults.KEY_TABLES if tables.fullmatch(bare_table)), None
+            )
+        return next((domain for domain, known in defaults.COLUMNS if known.fullmatch(column)), None)
+
+
+def _as_regex(pattern: str) -> str:
+    return pattern.replace(".", r"\.") if _EXACT.fullmatch(pattern) else pattern
+
+
+def _compile(pattern: str) -> tuple[re.Pattern[str], bool]:
+    """Return the compiled pattern and whether it is about ``table.column`` rather than the column alone."""
+    try:
+        return re.compile(pattern, re.IGNORECASE), r"\." in pattern
+    except re.error as error:
+        raise ValueError(
+            f"identity column {pattern!r} is neither a column name nor a regular expression: {error}"
+        ) from None
+
+
+def _fits(pattern: re.Pattern[str], qualified: bool, names: tuple[str, str, str]) -> bool:
+    if qualified:
+        return pattern.fullmatch(names[0]) is not None or pattern.fullmatch(names[1]) is not None
+    return pattern.fullmatch(names[2]) is not None

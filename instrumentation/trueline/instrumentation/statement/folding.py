@@ -1,0 +1,104 @@
+"""Repeated rows and list elements in SQL text, found by comparing text instead of tokens.
+
+Drivers and SQLAlchemy write ``VALUES (?, ?), (?, ?), ...`` with up to thousands of rows, in which only
+counters change. Comparing each row with the text that it must have costs a microsecond a row; reading its
+tokens would cost one a token.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_DIGITS: Final = re.compile(r"\d+")
+_SEPARATOR: Final = re.compile(r"\s*,\s*")
+#: Longer units are no rows of parameters, and more digits are no counters.
+_MAX_UNIT: Final = 20_000
+_MAX_DIGITS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """A unit of text that is repeated ``rows`` times up to ``end``.
+
+    ``counters`` are the digits that change from row to row: (start, end, step), as offsets in the text.
+    """
+
+    rows: int
+    end: int
+    counters: tuple[tuple[int, int, int], ...]
+
+    def counter_in(self, start: int, end: int) -> tuple[int, int, int] | None:
+        """Return the counter that lies in a token of the unit."""
+        return next((one for one in self.counters if start <= one[0] and one[1] <= end), None)
+
+
+def find_repeats(text: str, start: int, end: int) -> Repeats | None:
+    """Return how often ``text[start:end]`` is repeated after itself, or None where it is not."""
+    separator = _SEPARATOR.match(text, end)
+    if separator is None or end - start > _MAX_UNIT:
+        return None
+    unit, between = text[start:end], separator.group()
+    runs = list(_DIGITS.finditer(unit))
+    if any(run.end() - run.start() > _MAX_DIGITS for run in runs):
+        return None
+    steps = _steps(text, separator.end(), unit, runs)
+    if steps is None:
+        return None
+    rows, position = 1, end
+    if any(steps):
+        template, counters = _template(unit, runs)
+        while True:
+            counters = [number + step for number, step in zip(counters, steps, strict=True)]
+            row = between + template % tuple(counters)
+            if not text.startswith(row, position):
+                break
+            rows, position = rows + 1, position + len(row)
+    else:
+        row = between + unit
+        while text.startswith(row, position):
+            rows, position = rows + 1, position + len(row)
+    if rows == 1 or not _at_boundary(text, position):
+        return None
+    return Repeats(
+        rows,
+        position,
+        tuple(
+            (start + run.start(), start + run.end(), step)
+            for run, step in zip(runs, steps, strict=True)
+            if step
+        ),
+    )
+
+
+def _steps(text: str, position: int, unit: str, runs: list[re.Match[str]]) -> list[int] | None:
+    """Read the second row along the first: by how much has each number grown?"""
+    steps = []
+    offset = 0
+    for run in runs:
+        between = unit[offset : run.start()]
+        if not text.startswith(between, position):
+            return None
+        number = _DIGITS.match(text, position + len(between))
+        if number is None or number.end() - number.start() > _MAX_DIGITS:
+            return None
+        steps.append(int(number.group()) - int(run.group()))
+        position, offset = number.end(), run.end()
+    return steps if text.startswith(unit[offset:], position) else None
+
+
+def _template(unit: str, runs: list[re.Match[str]]) -> tuple[str, list[int]]:
+    parts = []
+    offset = 0
+    for run in runs:
+        parts.append(unit[offset : run.start()].replace("%", "%%"))
+        # a number with leading zeros keeps its width: it is part of a name, not a counter
+        parts.append(f"%0{run.end() - run.start()}d" if run.group()[0] == "0" else "%d")
+        offset = run.end()
+    parts.append(unit[offset:].replace("%", "%%"))
+    return "".join(parts), [int(run.group()) for run in runs]
+
+
+def _at_boundary(text: str, position: int) -> bool:
+    return position >= len(text) or text[position] in ") ,;\n\r\t" or text[position - 1] == ")"

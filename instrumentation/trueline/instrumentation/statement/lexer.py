@@ -1,0 +1,262 @@
+"""Tokens of SQL text: enough of the lexical rules of each dialect to know literals from names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from trueline.instrumentation.statement.folding import Repeats, find_repeats
+
+#: Beyond so many tokens the rest of a text is not read; a parser would take too long for it anyway.
+MAX_TOKENS: Final = 20_000
+
+_SPACE: Final = r"(?P<space>\s+)"
+_COMMENT: Final = r"(?P<comment>--[^\n]*+|/\*)"
+_COMMENT_MYSQL: Final = r"(?P<comment>--(?=\s|\Z)[^\n]*+|\#[^\n]*+|/\*)"
+_WORD: Final = r"(?P<word>(?![eEbBxXnN]'|[uU]&')[^\W\d][\w$]*+)"
+_STRING: Final = r"[bBxXnN]?'(?>[^']+|'')*+(?:'|\Z)|[uU]&'(?>[^']+|'')*+(?:'|\Z)"
+_STRING_ESCAPED: Final = r"[eE]'(?>[^'\\]+|\\.|'')*+(?:'|\\?\Z)"
+_STRING_MYSQL: Final = r"[bBxXnN]?'(?>[^'\\]+|\\.|'')*+(?:'|\\?\Z)|\"(?>[^\"\\]+|\\.|\"\")*+(?:\"|\\?\Z)"
+_STRING_DOLLAR: Final = r"\$(?P<tag>(?:[^\W\d]\w*+)?)\$(?s:.)*?(?:\$(?P=tag)\$|\Z)"
+_QUOTED: Final = r"\"(?>[^\"]+|\"\")*+(?:\"|\Z)"
+_QUOTED_TICK: Final = r"`(?>[^`]+|``)*+(?:`|\Z)"
+_QUOTED_BRACKET: Final = r"\[[^\]]*+(?:\]|\Z)"
+_NUMBER: Final = r"(?P<number>0[xX][0-9a-fA-F]+|(?:\d[\d_]*+(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?)"
+_PERCENT: Final = r"%\((?P<name>[^()]*+)\)[a-zA-Z]|%[sbt](?!\w)"
+_COLON: Final = r"(?<![\w\])]):[^\W\d]\w*+"
+_DOLLAR: Final = r"\$\d++"
+_OPERATOR: Final = r"(?P<op>::|<=>|<>|!=|<=|>=|==|%%|.)"
+
+
+def _pattern(
+    *, comment: str, strings: tuple[str, ...], quoted: tuple[str, ...], placeholders: tuple[str, ...]
+) -> re.Pattern[str]:
+    parts = (
+        _SPACE,
+        _WORD,
+        comment,
+        f"(?P<string>{'|'.join(strings)})",
+        f"(?P<quoted>{'|'.join(quoted)})",
+        r"(?P<cast>::)",
+        f"(?P<placeholder>{'|'.join(placeholders)})",
+        _NUMBER,
+        _OPERATOR,
+    )
+    return re.compile("|".join(parts), re.DOTALL)
+
+
+#: PostgreSQL: a question mark is an operator, double quotes and dollar quotes are what they are.
+POSTGRESQL: Final = _pattern(
+    comment=_COMMENT,
+    strings=(_STRING_ESCAPED, _STRING, _STRING_DOLLAR),
+    quoted=(_QUOTED,),
+    placeholders=(_PERCENT, _DOLLAR, _COLON),
+)
+MYSQL: Final = _pattern(
+    comment=_COMMENT_MYSQL,
+    strings=(_STRING_MYSQL,),
+    quoted=(_QUOTED_TICK,),
+    placeholders=(r"\?", _PERCENT, _COLON),
+)
+SQLITE: Final = _pattern(
+    comment=_COMMENT,
+    strings=(_STRING,),
+    quoted=(_QUOTED, _QUOTED_TICK, _QUOTED_BRACKET),
+    placeholders=(r"\?\d*+", r"(?<![\w\])])[:@$][^\W]\w*+"),
+)
+OTHER: Final = _pattern(
+    comment=_COMMENT,
+    strings=(_STRING,),
+    quoted=(_QUOTED, _QUOTED_TICK),
+    placeholders=(r"\?\d*+", _PERCENT, _DOLLAR, r"(?<![\w\])]):\w++", r"@[^\W\d]\w*+"),
+)
+
+#: Patterns by SQLAlchemy's dialect name, anything else is OTHER.
+LEXERS: Final[dict[str, re.Pattern[str]]] = {
+    "postgresql": POSTGRESQL,
+    "cockroachdb": POSTGRESQL,
+    "mysql": MYSQL,
+    "mariadb": MYSQL,
+    "sqlite": SQLITE,
+}
+
+_COMPARISONS: Final = frozenset({"=", "==", "<>", "!=", "<", ">", "<=", ">=", "LIKE", "GLOB", "IS"})
+_NESTED: Final = re.compile(r"/\*|\*/")
+
+
+def comment_end(text: str, start: int, *, nested: bool) -> int:
+    """Return where the block comment that begins at ``start`` ends; the text's end if it never does."""
+    if not nested:
+        end = text.find("*/", start + 2)
+        return len(text) if end < 0 else end + 2
+    depth = 0
+    for mark in _NESTED.finditer(text, start):
+        depth += 1 if mark.group() == "/*" else -1
+        if depth == 0:
+            return mark.end()
+    return len(text)
+
+
+def unquote(token: str) -> str:
+    """Return the value of a string literal: quotes and prefix taken off, doubled quotes undone."""
+    if token.startswith("$"):
+        tag = token[: token.index("$", 1) + 1]
+        return token[len(tag) :].removesuffix(tag)
+    start = 0 if token[0] in "'\"" else token.find("'")
+    quote = token[start]
+    body = token[start + 1 :]
+    body = body.removesuffix(quote)
+    return body.replace(quote * 2, quote)
+
+
+@dataclass(slots=True)
+class Token:
+    """One token. ``template`` is how the parser is to see it; ``space``: blank or comment stood before it.
+
+    Of placeholders, ``key`` is the name, or the position where the text says it, or None: the next one.
+    ``repeats`` is set on the tokens of a unit whose repetitions follow it and were left out.
+    """
+
+    kind: str
+    text: str
+    template: str
+    start: int
+    end: int
+    space: bool
+    key: int | str | None = None
+    repeats: Repeats | None = None
+
+
+@dataclass(slots=True)
+class _List:
+    """The list whose first unit is being read: depth inside it, the unit's first token, VALUES or IN."""
+
+    depth: int
+    first: int
+    rows: bool
+
+
+def lex(text: str, dialect: str) -> tuple[list[Token], bool]:
+    """Return the tokens of a text and whether it was read to its end."""
+    return _Lexer(text, dialect).run()
+
+
+class _Lexer:
+    def __init__(self, text: str, dialect: str) -> None:
+        self._text = text
+        self._pattern = LEXERS.get(dialect, OTHER)
+        self._tokens: list[Token] = []
+        self._position = 0
+        self._space = False
+        self._list: _List | None = None
+        # For each open parenthesis: does it hold listed values? And did the one closed last?
+        self._parens: list[bool] = []
+        self._closed_listed = False
+
+    def run(self) -> tuple[list[Token], bool]:
+        text, match = self._text, self._pattern.match
+        length = len(text)
+        for _ in range(MAX_TOKENS):
+            if self._position >= length:
+                return self._tokens, True
+            found = match(text, self._position)
+            if found is None:  # cannot be: any character is an operator at least
+                return self._tokens, False
+            start, self._position = self._position, found.end()
+            kind = found.lastgroup
+            if kind == "space":
+                self._space = True
+            elif kind == "comment":
+                self._space = True
+                if found.group() == "/*":
+                    nested = self._pattern is POSTGRESQL
+                    self._position = comment_end(text, start, nested=nested)
+            else:
+                self._add(kind or "op", found.group(), start)
+        return self._tokens, self._position >= length
+
+    def _add(self, kind: str, text: str, start: int) -> None:
+        token = Token(kind, text, text, start, self._position, self._space)
+        if kind == "op" and self._operator(token):
+            return
+        if kind == "placeholder":
+            token.key = _key(text)
+        elif kind == "quoted":
+            self._quoted(token)
+        self._space = False
+        self._tokens.append(token)
+        if (
+            text == ")"
+            and self._list is not None
+            and self._list.rows
+            and len(self._parens) < self._list.depth
+        ):
+            self._fold()
+
+    def _operator(self, token: Token) -> bool:
+        """Follow parentheses and lists; True where the token was part of repetitions and is left out."""
+        text = token.text
+        before = self._tokens[-1] if self._tokens else None
+        if text == "%%":
+            token.text = token.template = "%"
+        elif text == "(":
+            word = before.text.upper() if before is not None and before.kind == "word" else ""
+            listed = word in ("VALUES", "IN")
+            self._parens.append(
+                listed
+                or (before is not None and before.text == "," and self._closed_listed)
+                or (before is not None and before.text == "(" and bool(self._parens) and self._parens[-1])
+            )
+            if listed:
+                rows = word == "VALUES"
+                self._list = _List(len(self._parens), len(self._tokens) + (not rows), rows)
+        elif text == ")":
+            if self._list is not None and not self._list.rows and len(self._parens) == self._list.depth:
+                self._list = None
+            self._closed_listed = self._parens.pop() if self._parens else False
+        elif text == "," and self._list is not None and len(self._parens) == self._list.depth:
+            return not self._list.rows and self._fold()
+        return False
+
+    def _fold(self) -> bool:
+        """Skip the repetitions of the first unit of the current list, which has just ended."""
+        assert self._list is not None
+        unit = self._tokens[self._list.first :]
+        self._list = None
+        kinds = {one.kind for one in unit}
+        if "string" in kinds or not kinds & {"placeholder", "number"}:
+            return False
+        repeats = find_repeats(self._text, unit[0].start, unit[-1].end)
+        if repeats is None:
+            return False
+        self._position = repeats.end
+        for token in unit:
+            token.repeats = repeats
+        return True
+
+    def _quoted(self, token: Token) -> None:
+        if self._pattern is SQLITE and token.text[0] == '"' and self._is_string_after_all(token):
+            token.kind = "string"
+        elif token.text[0] == "[":
+            name = token.text[1:].removesuffix("]").replace('"', '""')
+            token.template = f'"{name}"'
+
+    def _is_string_after_all(self, token: Token) -> bool:
+        """SQLite takes "text" for a string where no such column exists: in value position assume that."""
+        if not self._tokens or self._text.startswith(".", token.end):
+            return False
+        before = self._tokens[-1].text.upper()
+        if before in _COMPARISONS:
+            return True
+        return before in ("(", ",") and bool(self._parens) and self._parens[-1]
+
+
+def _key(text: str) -> int | str | None:
+    """Return the name or the position (from 0) that a placeholder says; None where it is the next one."""
+    if text[0] == "%":
+        return text[2:-2] if text[1] == "(" else None
+    digits = text[1:]
+    if not digits:
+        return None
+    return int(digits) - 1 if digits.isdecimal() and len(digits) < 7 else digits

@@ -1,0 +1,99 @@
+"""From a template to what can be said of every statement that shares it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import sqlglot
+
+from trueline.instrumentation.identity.config import IdentityConfig
+from trueline.instrumentation.semconv import Clause, Kind
+from trueline.instrumentation.statement.analysis import Analysis, Comparison
+from trueline.instrumentation.statement.names import is_key_of
+
+_DIALECTS: Final[dict[str, str]] = {
+    "postgresql": "postgres",
+    "cockroachdb": "postgres",
+    "redshift": "redshift",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "sqlite": "sqlite",
+    "mssql": "tsql",
+    "oracle": "oracle",
+    "snowflake": "snowflake",
+    "duckdb": "duckdb",
+    "bigquery": "bigquery",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SlotUse:
+    """An identity column and the numbers of the value slots that it is compared with or set to."""
+
+    column: str
+    domain: str
+    clause: Clause
+    slots: tuple[int, ...]
+    transform: str
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What is known of a statement before its values are: the fields of a plan."""
+
+    kind: Kind
+    operation: str
+    tables: tuple[str, ...]
+    filters: tuple[str, ...]
+    lock: bool
+    self_update: bool
+    on_conflict: str
+    identities: tuple[SlotUse, ...]
+    row_filter: tuple[SlotUse, ...]
+
+
+def analyse(texts: Sequence[str], dialect: str, config: IdentityConfig) -> Template | None:
+    """Parse the statements of one text; None where the parser does not understand one of them."""
+    analysis = Analysis()
+    try:
+        for text in texts:
+            replace = text[:8].upper().startswith("REPLACE ")
+            # the parser knows MySQL's and SQLite's REPLACE only as INSERT OR REPLACE
+            tree = sqlglot.parse_one(f"INSERT{text[7:]}" if replace else text, read=_DIALECTS.get(dialect))
+            analysis.add(tree, replace=replace)
+    except Exception:  # ParseError, TokenError, RecursionError, and what a parser of foreign text may hold
+        return None
+    tables = tuple(analysis.tables())
+    return Template(
+        kind=analysis.kind,
+        operation=analysis.operation,
+        tables=tables,
+        filters=tuple(analysis.filters),
+        lock=analysis.lock,
+        self_update=analysis.self_update,
+        on_conflict=analysis.on_conflict,
+        identities=tuple(_identities(analysis.comparisons, config)),
+        row_filter=tuple(_row_filter(analysis.comparisons, tables[0])) if tables else (),
+    )
+
+
+def _identities(comparisons: Sequence[Comparison], config: IdentityConfig) -> list[SlotUse]:
+    uses: dict[SlotUse, None] = {}
+    for one in comparisons:
+        domain = config.domain_of(one.table, one.column)
+        if domain is not None:
+            name = f"{one.table}.{one.column}"
+            uses[SlotUse(name, domain, one.clause, one.slots, one.transform)] = None
+    return list(uses)
+
+
+def _row_filter(comparisons: Sequence[Comparison], table: str) -> list[SlotUse]:
+    uses: dict[str, SlotUse] = {}
+    for one in comparisons:
+        where = one.clause is Clause.WHERE and one.certain and one.table == table
+        if where and len(one.slots) == 1 and is_key_of(table, one.column):
+            name = f"{table}.{one.column}"
+            uses.setdefault(name, SlotUse(name, "", Clause.WHERE, one.slots, ""))
+    return [uses[name] for name in sorted(uses)]

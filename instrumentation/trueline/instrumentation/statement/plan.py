@@ -1,0 +1,96 @@
+"""What is known about a statement from its text alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from trueline.instrumentation.semconv import Clause, Kind
+
+
+class Control(StrEnum):
+    """Transaction control that was written as SQL text."""
+
+    BEGIN = "begin"
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+    SAVEPOINT = "savepoint"
+    ROLLBACK_TO_SAVEPOINT = "rollback_to_savepoint"
+    RELEASE_SAVEPOINT = "release_savepoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A value that stands in the text itself. It stays in the process, and out of every repr."""
+
+    value: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One placeholder repeated over the rows of a statement: name0, name1, ... or every n-th position.
+
+    Positional where ``prefix`` and ``suffix`` are empty: ``start`` and ``step`` are then positions.
+    """
+
+    start: int
+    step: int
+    rows: int
+    prefix: str = ""
+    suffix: str = ""
+
+    def keys(self, limit: int) -> Iterator[int | str]:
+        """Yield the keys into the parameters of the first ``limit`` rows."""
+        numbers = range(self.start, self.start + self.step * min(self.rows, limit), self.step)
+        if not self.prefix and not self.suffix:
+            return iter(numbers)
+        return (f"{self.prefix}{number}{self.suffix}" for number in numbers)
+
+
+#: Where a value comes from: position, name, repeated placeholder, or the text itself.
+Source = int | str | Series | Literal
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityUse:
+    """A column that is compared with values or set to them, and where these come from.
+
+    ``column`` is ``table.column``. ``key`` is the only source where that is one plain placeholder, None
+    otherwise. ``transform`` is what the statement does to the value first: ``lower``, ``upper``, ``sha256``
+    ... ``more`` counts values beyond those in ``sources``.
+    """
+
+    column: str
+    domain: str
+    clause: Clause
+    sources: tuple[Source, ...]
+    key: int | str | None = None
+    transform: str = ""
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a statement does and whose data it names; made once a text.
+
+    ``tables``: lower-case unless quoted, with a schema only where one is written, the written one first,
+    no names of common table expressions. ``text`` and ``summary`` carry no literal. ``filters``: columns
+    in a WHERE as ``table.column``. ``row_filter``: equality filters on what looks like the primary key of
+    ``tables[0]``. ``complete`` is False where the text was read by keywords only.
+    """
+
+    kind: Kind
+    operation: str
+    tables: tuple[str, ...]
+    summary: str
+    text: str
+    filters: tuple[str, ...] = ()
+    lock: bool = False
+    self_update: bool = False
+    on_conflict: str = ""
+    control: Control | None = None
+    control_name: str = ""
+    identities: tuple[IdentityUse, ...] = ()
+    row_filter: tuple[IdentityUse, ...] = ()
+    complete: bool = True
