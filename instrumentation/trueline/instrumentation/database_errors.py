@@ -57,19 +57,20 @@ _MYSQL_CHECK: Final = re.compile(r"(?i)constraint ['`](?P<name>[^'`]*)['`]")
 _TAIL: Final = re.compile(
     r"\n\s*(?:DETAIL|CONTEXT|HINT|LINE \d+|QUERY|STATEMENT|WHERE|INTERNAL QUERY)\b"
     r"|\[SQL:|\[parameters:|\(Background on this error"
-    r"|(?i:\bfailing row contains\b|\bunnamed portal parameter\b|\bKey \()"
+    r"|(?i:\bfailing row contains\b|\bunnamed portal parameter\b|\bfor query argument\b|\bKey \()"
 )
 #: A quoted text in a message may be a value; behind these words it is a name.
 _NAMED: Final = re.compile(
-    r"(?i)\b(?:constraint|index|relation|table|column|columns|schema|database|type|domain|function|operator class"
-    r"|role|user|sequence|view|trigger|savepoint|cursor|collation|extension|key|parameter|field|of relation)\s*$"
+    r"(?i)\b(?:constraint|index|relation|table|columns?|schema|database|type|domain|function|role|sequence"
+    r"|view|trigger|savepoint|cursor|collation|extension|parameter|field|for key)\s*$"
 )
 _QUOTED: Final = re.compile(
     r"\"(?:[^\"]|\"\")*(?:\"|\Z)|(?<!\w)'(?:[^'\\]|\\.|'')*(?:'|\Z)|`[^`]*(?:`|\Z)", re.DOTALL
 )
 _NAME_IN_QUOTES: Final = re.compile(r"[^\W\d][\w$.]{0,127}")
-_NUMBER: Final = re.compile(
-    r"(?<![\w.])[-+]?\d[\d.,:/-]{2,}(?!\w)|(?<![\w.-])[\w.+-]+@[\w-]+\.[\w.-]+|\b[0-9a-fA-F-]{16,}\b"
+#: Unquoted values: numbers, addresses, digests and UUIDs.
+_VALUE: Final = re.compile(
+    r"(?<![\w.])[-+]?\d[\d.,:/-]{2,}(?!\w)|(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.-]+|\b[0-9a-fA-F-]{16,}\b"
 )
 
 
@@ -92,7 +93,7 @@ class ErrorFacts:
 
 
 def error_facts(exception: BaseException) -> ErrorFacts:
-    """Read the driver's exception: psycopg, psycopg2, asyncpg (also in SQLAlchemy's wrapping), sqlite3, MySQL.
+    """Read an exception of psycopg, psycopg2, asyncpg (also in SQLAlchemy's wrapping), sqlite3 or MySQL.
 
     Works on attributes, not classes; never raises. Anything unknown gives its class and a clean description.
     """
@@ -117,7 +118,7 @@ def clean_description(text: str) -> str:
     position = 0
     for quoted in _QUOTED.finditer(text):
         before = text[position : quoted.start()]
-        parts.append(_NUMBER.sub("?", before))
+        parts.append(_VALUE.sub("?", before))
         position = quoted.end()
         token = quoted.group()
         name = token[1:-1]
@@ -125,7 +126,7 @@ def clean_description(text: str) -> str:
             parts.append(token)
         else:
             parts.append(f"{token[0]}?{token[0]}")
-    parts.append(_NUMBER.sub("?", text[position:]))
+    parts.append(_VALUE.sub("?", text[position:]))
     return " ".join("".join(parts).split())[:MAX_DESCRIPTION]
 
 
@@ -253,6 +254,10 @@ def _mysql(error: BaseException, number: int) -> ErrorFacts:
         constraint_columns=columns,
         description=clean_description(message),
     )
+
+
+def _first_text(source: object, *names: str) -> str:
+    return next((text for name in names if (text := _text(getattr(source, name, None)))), "")
 
 
 def _text(value: object) -> str:

@@ -103,7 +103,7 @@ class IdentityConfig:
         return declared is not None and declared.plain
 
     def domain_of(self, table: str, column: str) -> str | None:
-        """Return the domain whose identities a column holds, or None. ``table`` may carry a schema; cached."""
+        """Return the domain whose identities a column holds, or None. ``table`` may carry a schema."""
         key = (table, column)
         try:
             return self._cache[key]

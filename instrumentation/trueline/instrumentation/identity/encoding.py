@@ -48,6 +48,13 @@ def _shape_of_text(text: str) -> str:
     return "raw"
 
 
+def _derive(function: Derivation, raw: object) -> str:
+    try:
+        return text_of(function(raw))
+    except Exception:  # the application's function may not be made for this identity
+        return ""
+
+
 def _has_upper(text: str) -> bool:
     return text != text.lower()
 
@@ -79,10 +86,7 @@ class Relatives:
         for name, key in hmac_keys.items():
             self._digests.append((f"hmac:{name}", hmac.digest(key, data, "sha256").hex()))
         for name, function in derivations.items():
-            try:
-                derived = text_of(function(raw))
-            except Exception:  # the application's function may not be made for this identity
-                continue
+            derived = _derive(function, raw)
             if derived and derived != text:
                 self._exact.setdefault(derived, f"fn:{name}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Final
@@ -116,19 +116,25 @@ class IdentityExtractor:
         """Return 16 hex digits that are equal for equal primary key filters, "" where there is none."""
         if not plan.row_filter or not self._export_hashes:
             return ""
-        parts = []
-        for use in plan.row_filter:
-            values = [text_of(value) for value in _values(use, parameters, 2)]
-            if len(values) != 1 or not values[0]:
-                return ""
-            parts.append(f"{use.column}={values[0]}")
-        return self._hasher.digest("row", "\0".join(parts))[:16]
+        try:
+            return self._row_key(plan.row_filter, parameters)
+        except Exception:  # parameters of a foreign type may raise anything
+            return ""
 
     def bind(self, value: object, domain: str) -> BoundIdentity:
         """Return the identity that a request is to be bound to; blank values give an empty canonical form."""
         text = text_of(value)
         canonical = canonical_of_text(text) if text else ""
         return BoundIdentity(domain, value, canonical, self._export(domain, text, canonical) if text else "")
+
+    def _row_key(self, row_filter: tuple[IdentityUse, ...], parameters: object) -> str:
+        parts = []
+        for use in row_filter:
+            values = [text_of(value) for value in _values(use, parameters, 2)]
+            if len(values) != 1 or not values[0]:
+                return ""
+            parts.append(f"{use.column}={values[0]}")
+        return self._hasher.digest("row", "\0".join(parts))[:16]
 
     def _extract_all(
         self,
@@ -165,7 +171,7 @@ class IdentityExtractor:
         unseen = 0
         for use, values in zip(uses, columns, strict=True):
             known = distinct.setdefault((use.column, use.clause), set())
-            known.update(value if value.__hash__ else repr(value) for value in values)
+            known.update(value if isinstance(value, Hashable) else repr(value) for value in values)
             unseen += use.more + max(0, rows - _MAX_VALUES)
             unseen += sum(
                 max(0, source.rows - _MAX_VALUES) for source in use.sources if isinstance(source, Series)

@@ -16,7 +16,8 @@ from trueline.instrumentation.statement.scopes import ColumnName, Scope, Scopes,
 _QUERIES: Final = (exp.Select, exp.Insert, exp.Update, exp.Delete, exp.Merge)
 #: Columns that say when or how often a row changed, not what it holds.
 _BOOKKEEPING: Final = re.compile(
-    r"(?:.*_)?(?:updated|modified|changed|touched)(?:_(?:at|on|by|date|time))?|.*_at|(?:row_?)?version|revision|lock_version|etag"
+    r"(?:.*_)?(?:updated|modified|changed|touched)(?:_(?:at|on|by|date|time))?|.*_at"
+    r"|(?:row_?|lock_)?version|revision|etag"
 )
 
 
@@ -152,14 +153,18 @@ class Analysis:
         if isinstance(node.this, exp.Tuple):
             rows = [row.expressions for row in listed if isinstance(row, exp.Tuple)]
             for at, part in enumerate(node.this.expressions):
-                column = [row[at] for row in rows if at < len(row)]
-                self._equal(part, exp.Array(expressions=[one.copy() for one in column]), scope, context)
-            return
+                self._one_of(part, [row[at] for row in rows if at < len(row)], scope, context)
+        else:
+            self._one_of(node.this, listed, scope, context)
+
+    def _one_of(self, left: object, listed: list[object], scope: Scope, context: _Context) -> None:
         found = [values for one in listed if (values := self._scopes.values(one, scope)) is not None]
         slots = tuple(slot for values in found for slot in values.slots)
         if slots:
-            for column in self._scopes.columns(node.this, scope):
-                self._compared(column, Values(slots, found[0].transform), scope, context, alone=True)
+            columns = list(self._scopes.columns(left, scope))
+            for column in columns:
+                values = Values(slots, found[0].transform)
+                self._compared(column, values, scope, context, alone=len(columns) == 1)
 
     def _compared(
         self, column: ColumnName, values: Values, scope: Scope, context: _Context, *, alone: bool

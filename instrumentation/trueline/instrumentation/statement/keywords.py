@@ -14,8 +14,8 @@ from trueline.instrumentation.statement.plan import Control
 PARSED: Final = frozenset(
     {"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE", "REPLACE", "("}
 )
-_READ: Final = frozenset({"SELECT", "VALUES", "TABLE", "WITH"})
-_WRITE: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "UPSERT", "LOAD", "REFRESH"})
+_READ: Final = frozenset(["SELECT", "VALUES", "TABLE", "WITH"])
+_WRITE: Final = frozenset(["INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "UPSERT", "LOAD", "REFRESH"])
 _DDL: Final = frozenset(
     {"CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME", "COMMENT", "GRANT", "REVOKE", "REINDEX"}
 )

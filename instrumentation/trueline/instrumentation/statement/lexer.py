@@ -9,7 +9,7 @@ from typing import Final
 from trueline.instrumentation.statement.folding import Repeats, find_repeats
 
 #: Beyond so many tokens the rest of a text is not read; a parser would take too long for it anyway.
-MAX_TOKENS: Final = 20_000
+MAX_TOKENS: Final = 10_000
 
 _SPACE: Final = r"(?P<space>\s+)"
 _COMMENT: Final = r"(?P<comment>--[^\n]*+|/\*)"
@@ -82,6 +82,7 @@ LEXERS: Final[dict[str, re.Pattern[str]]] = {
 }
 
 _COMPARISONS: Final = frozenset({"=", "==", "<>", "!=", "<", ">", "<=", ">=", "LIKE", "GLOB", "IS"})
+_SIGNED: Final = frozenset({"(", ",", "=", "==", "<>", "!=", "<", ">", "<=", ">="})
 _NESTED: Final = re.compile(r"/\*|\*/")
 
 
@@ -180,6 +181,9 @@ class _Lexer:
         token = Token(kind, text, text, start, self._position, self._space)
         if kind == "op" and self._operator(token):
             return
+        if kind == "number" and self._is_sign(token):
+            sign = self._tokens.pop()
+            token.text, token.start, token.space = f"-{text}", sign.start, sign.space
         if kind == "placeholder":
             token.key = _key(text)
         elif kind == "quoted":
@@ -193,6 +197,13 @@ class _Lexer:
             and len(self._parens) < self._list.depth
         ):
             self._fold()
+
+    def _is_sign(self, number: Token) -> bool:
+        """Tell whether the token before a number is its minus sign: chat and group ids are negative."""
+        if len(self._tokens) < 2 or self._tokens[-1].text != "-" or self._tokens[-1].end != number.start:
+            return False
+        before = self._tokens[-2]
+        return before.kind == "op" and before.text in _SIGNED
 
     def _operator(self, token: Token) -> bool:
         """Follow parentheses and lists; True where the token was part of repetitions and is left out."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import sqlglot
+from sqlglot import exp
 
 from trueline.instrumentation.identity.config import IdentityConfig
 from trueline.instrumentation.semconv import Clause, Kind
@@ -62,6 +63,8 @@ def analyse(texts: Sequence[str], dialect: str, config: IdentityConfig) -> Templ
             replace = text[:8].upper().startswith("REPLACE ")
             # the parser knows MySQL's and SQLite's REPLACE only as INSERT OR REPLACE
             tree = sqlglot.parse_one(f"INSERT{text[7:]}" if replace else text, read=_DIALECTS.get(dialect))
+            if not isinstance(tree, exp.Expression):
+                return None
             analysis.add(tree, replace=replace)
     except Exception:  # ParseError, TokenError, RecursionError, and what a parser of foreign text may hold
         return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from typing import Final
+from collections.abc import MutableMapping
+from typing import Final, TypeVar
 
 from trueline.instrumentation.identity.config import IdentityConfig
 from trueline.instrumentation.semconv import Kind
@@ -25,6 +26,8 @@ _MAX_READ: Final = 1_000_000
 _MAX_PARSED_TOKENS: Final = 5000
 _MAX_DEPTH: Final = 60
 _MAX_ROW_COLUMNS: Final = 8
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 _NOTHING: Final = Plan(Kind.OTHER, "", (), "", "", complete=False)
 
 
@@ -103,13 +106,11 @@ class Planner:
         return template
 
 
-def _make_room(
-    cache: dict[tuple[str, str | bytes], Plan] | dict[tuple[str, str], Template | None], size: int
-) -> None:
+def _make_room(cache: MutableMapping[_Key, _Value], size: int) -> None:
     """Drop the oldest eighth of a full cache: what is used often is made again at once."""
     if len(cache) >= size:
         for key in list(cache)[: max(1, size // 8)]:
-            del cache[key]  # type: ignore[arg-type]
+            del cache[key]
 
 
 def _statements(tokens: list[Token]) -> list[list[Token]]:

@@ -155,16 +155,15 @@ class _Builder:
         if first.shape:
             self._emit(separator)
         shape_mark = len(out.pieces)
-        stride = sum(
-            1 for token in self._tokens[start:end] if token.kind == "placeholder" and token.key is None
-        )
+        unit = self._tokens[start:end]
+        stride = sum(token.kind == "placeholder" and token.key is None for token in unit)
         for token in self._tokens[start:end]:
             if token.kind == "word" and token.text.upper() in _CONSTANTS:
                 # a slot, so that rows with and without NULL have one shape
                 self._slot(token, [Literal(None)], token.text)
             else:
                 self._emit(token, stride)
-        rows = next((token.repeats.rows for token in self._tokens[start:end] if token.repeats), 1)
+        rows = next((token.repeats.rows for token in unit if token.repeats), 1)
         self._next_position += stride * (rows - 1)
         shape = tuple("?" if one.kind == "value" else one.template for one in out.pieces[shape_mark:])
         if not first.shape:
@@ -259,6 +258,6 @@ def _numbers(token: Token) -> list[Source]:
 
 
 def _number(text: str) -> int | str:
-    if text.isdecimal() and len(text) <= _MAX_NUMBER:
+    if text.removeprefix("-").isdecimal() and len(text) <= _MAX_NUMBER:
         return int(text)
     return text[:_MAX_NUMBER]

@@ -46,6 +46,7 @@ class Scope:
 
     parent: Scope | None = None
     sources: dict[str, str | exp.Expression | None] = field(default_factory=dict)
+    using: set[str] = field(default_factory=set)
 
 
 class Scopes:
@@ -67,6 +68,9 @@ class Scopes:
         if scope is None:
             scope = self._made[id(query)] = Scope(parent)
             for source in _sources(query):
+                self._add(scope, source)
+            self._join(scope, query)
+            for source in query.args.get("laterals") or ():
                 self._add(scope, source)
         return scope
 
@@ -90,8 +94,12 @@ class Scopes:
         elif isinstance(source, exp.Expression):
             scope.sources[alias_of(source)] = source
         if isinstance(source, exp.Expression):
-            for join in source.args.get("joins") or ():
-                self._add(scope, join.this)
+            self._join(scope, source)
+
+    def _join(self, scope: Scope, node: exp.Expression) -> None:
+        for join in node.args.get("joins") or ():
+            self._add(scope, join.this)
+            scope.using.update(identifier(column) for column in join.args.get("using") or ())
 
     def _cte(self, table: exp.Table, name: str) -> exp.CTE | None:
         cte = self._ctes.get(name)
@@ -132,7 +140,7 @@ class Scopes:
     def _owner(self, scope: Scope, name: str) -> str | None:
         """Return the source that an unqualified column most likely belongs to."""
         aliases = list(scope.sources)
-        if len(aliases) == 1:
+        if len(aliases) == 1 or name in scope.using:
             return aliases[0]
         qualified = [alias for alias in aliases if alias in self._qualifiers.get(name, ())]
         if len(qualified) == 1:
@@ -295,6 +303,3 @@ def _sources(query: exp.Expression) -> Iterator[object]:
         yield origin.this
     using = query.args.get("using")
     yield from using if isinstance(using, list) else [using]
-    for join in query.args.get("joins") or ():
-        yield join.this
-    yield from query.args.get("laterals") or ()
