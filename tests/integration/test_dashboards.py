@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from support.store_fixtures import create_schema
 from support.telemetry import insert_telemetry
 
-from trueline.monitor.store.client import Rows, Store
+from trueline.monitor.settings import StoreSettings
+from trueline.monitor.store.client import Rows, Store, open_store
 
 DASHBOARDS = Path(__file__).parents[2] / "dashboards"
 DASHBOARD = json.loads((DASHBOARDS / "trueline.json").read_text())
@@ -56,8 +60,27 @@ def show(store: Store, title: str, environments: list[str] | None = None) -> Row
     return store.query_read_only(sql)
 
 
+@pytest.fixture(scope="module")
+def stores(store_folder: Path) -> Iterator[tuple[Store, Store]]:
+    """An empty store and one with telemetry and findings in it; no test changes them."""
+    with ExitStack() as stack:
+        pair = []
+        for name in ("dashboards_empty", "dashboards_filled"):
+            store = open_store(StoreSettings(data_dir=store_folder, database=name))
+            stack.callback(store.close)
+            stack.callback(store.command, f"DROP DATABASE {name}")
+            create_schema(store)
+            pair.append(store)
+        fill(pair[1])
+        yield pair[0], pair[1]
+
+
 @pytest.fixture
-def filled(store: Store) -> Store:
+def filled(stores: tuple[Store, Store]) -> Store:
+    return stores[1]
+
+
+def fill(store: Store) -> None:
     now = insert_telemetry(
         store,
         statements=[
@@ -97,7 +120,6 @@ def filled(store: Store) -> Store:
     insert_finding(store, "a" * 16, sequence=2, state="open", summary="as it is", at=now)
     insert_finding(store, "b" * 16, sequence=1, state="resolved", environment="staging", at=now)
     insert_finding(store, "c" * 16, sequence=1, state="resolved", at=now - timedelta(days=3))
-    return store
 
 
 def insert_finding(
@@ -127,10 +149,12 @@ def insert_finding(
     store.insert("findings", {column: [value] for column, value in row.items()})
 
 
-@pytest.mark.parametrize("title", PANELS)
 @pytest.mark.parametrize("environments", [None, ["production"], ["production", "staging"]])
-def test_every_query_runs_on_an_empty_store(store: Store, title: str, environments: list[str] | None) -> None:
-    rows = show(store, title, environments)
+@pytest.mark.parametrize("title", PANELS)
+def test_every_query_runs_on_an_empty_store(
+    stores: tuple[Store, Store], title: str, environments: list[str] | None
+) -> None:
+    rows = show(stores[0], title, environments)
 
     if PANELS[title]["type"] == "stat":
         assert rows.scalar() == 0  # a number to show, not "no data"

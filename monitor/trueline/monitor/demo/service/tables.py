@@ -7,7 +7,8 @@ import os
 import zlib
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Engine, String, UniqueConstraint, create_engine
+import sqlalchemy
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Engine, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 
@@ -76,7 +77,7 @@ class Databases:
 
     def __init__(self, *variables: str) -> None:
         urls = next(os.environ[name] for name in variables if name in os.environ).split()
-        self._engines: list[Engine] = [create_engine(url) for url in urls]
+        self._engines: list[Engine] = [sqlalchemy.create_engine(url) for url in urls]
         self._sessions = [sessionmaker(engine, expire_on_commit=False) for engine in self._engines]
 
     def session_of(self, user_id: str) -> Session:
