@@ -115,15 +115,16 @@ class Scheduler:
             window = next_window(state.rule.definition, state.covered_until, now, state.failures)
             if window is not None:
                 self._judge(state, window, now)
+            behind = window is not None and window.backlog
             rested = state.last_upkeep is None or now - state.last_upkeep >= UPKEEP_INTERVAL
-            if rested and not state.error:
+            if rested and not behind and not state.error:
                 state.last_upkeep = now
                 self._upkeep(state, now)
             interval = state.rule.definition.interval
             if state.error:
                 pause = min(interval * 2 ** min(state.failures, 10), max(MAX_BACKOFF, interval))
             else:
-                pause = timedelta(0) if window is not None and window.backlog else interval
+                pause = timedelta(0) if behind else interval
             state.next_due = now + pause
         except TruelineError as error:
             # The clock, the ledger or the findings cannot be reached: the store's trouble, not the rule's.
