@@ -8,7 +8,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint types format docs install clean
+# PYTEST_ARGS are passed on: make test PYTEST_ARGS='-k transaction -x'
+
+.PHONY: demo test test-sqlalchemy21 lint types format docs install clean
 
 install: $(VENV)/.installed
 
@@ -24,7 +26,16 @@ demo: install
 	@$(BIN)/trueline demo
 
 test: install
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+# The instrumentation's own tests against the other supported SQLAlchemy, beside the first environment.
+test-sqlalchemy21: $(VENV)-sqlalchemy21/.installed
+	@$(VENV)-sqlalchemy21/bin/pytest -m sqlalchemy_matrix
+
+$(VENV)-sqlalchemy21/.installed: pyproject.toml
+	@$(PYTHON) -m venv $(VENV)-sqlalchemy21
+	@$(VENV)-sqlalchemy21/bin/pip install --quiet --editable '.[test]' 'sqlalchemy>=2.1,<2.2'
+	@touch $@
 
 lint: install
 	@$(BIN)/ruff check .

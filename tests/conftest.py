@@ -1,1 +1,1 @@
-pytest_plugins = ["support.store_fixtures"]
+pytest_plugins = ["support.store_fixtures", "support.postgres", "support.recorder", "support.matrix"]

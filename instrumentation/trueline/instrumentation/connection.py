@@ -93,12 +93,18 @@ class ConnectionState:
             self._autocommit(record)
             return
         with transaction.lock:
+            # Neither SAVEPOINT nor the ROLLBACK TO that answers it is undone by the latter.
+            if control is not None and control is not Control.SAVEPOINT:
+                self._control(transaction, control, record.plan.control_name)
             transaction.add(record)
             self._count(transaction, record)
-            if control is not None:
+            if control is Control.SAVEPOINT:
                 self._control(transaction, control, record.plan.control_name)
+            elif control is Control.RELEASE_SAVEPOINT and self._status(dbapi_connection) is DriverStatus.IDLE:
+                # sqlite3 opens no transaction for SAVEPOINT: releasing the outermost one commits.
+                transaction.committed()
         self.holder.hold(transaction, record)
-        if control in (Control.COMMIT, Control.ROLLBACK):
+        if transaction.ended:
             self.explicit = False
             self.settle()
 
@@ -172,11 +178,14 @@ class ConnectionState:
 
     def before_commit(self, dbapi_connection: Any) -> bool:
         """Whether the server will answer the commit that follows with a rollback."""
+        return self._status(dbapi_connection) is DriverStatus.IN_ERROR
+
+    def _status(self, dbapi_connection: Any) -> DriverStatus:
         try:
-            return transaction_status(self.driver, dbapi_connection) is DriverStatus.IN_ERROR
+            return transaction_status(self.driver, dbapi_connection)
         except Exception as error:
-            report("connection.before_commit", error)
-            return False
+            report("connection.status", error)
+            return DriverStatus.UNKNOWN
 
     def committed(self, *, aborted: bool) -> None:
         """The driver's commit returned."""
@@ -268,6 +277,17 @@ class ConnectionState:
                 self.lost()
         except Exception as error:
             report("connection.del", error)
+
+
+def info_of(connection: Any) -> dict[str, Any] | None:
+    """SQLAlchemy's dictionary of a pooled connection (its proxy, or an engine's Connection); else None."""
+    try:
+        # A driver's own connection has no dictionary there, and SQLAlchemy's stand-in for the very first
+        # connect of an engine has nothing.
+        info = getattr(connection, "info", None)
+    except NotImplementedError:
+        return None
+    return info if isinstance(info, dict) else None
 
 
 def cause_of(error: BaseException) -> Cause:

@@ -46,7 +46,7 @@ class DatabaseFacts:
 
     def attributes(self) -> dict[str, Any]:
         """The attributes that every statement span of the connection carries."""
-        rungs = [f"{rung}:{self.rungs[rung]}" for rung in Rung if rung in self.rungs]
+        rungs = tuple(f"{rung}:{self.rungs[rung]}" for rung in Rung if rung in self.rungs)
         found: dict[str, Any] = {
             semconv.DB_SYSTEM_NAME: self.system,
             semconv.DB_NAMESPACE: self.namespace,
@@ -60,7 +60,7 @@ class DatabaseFacts:
             semconv.DATABASE_URL: self.url,
             semconv.DATABASE_URL_VARIABLE: self.url_variable,
         }
-        return {key: value for key, value in found.items() if value not in ("", None, [])}
+        return {key: value for key, value in found.items() if value not in ("", None, ())}
 
 
 def with_url(facts: DatabaseFacts, url: URL) -> DatabaseFacts:

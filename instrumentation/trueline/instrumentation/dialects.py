@@ -11,8 +11,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
 from trueline.instrumentation import runtime
-from trueline.instrumentation.connection import INFO_KEY, ConnectionState
+from trueline.instrumentation.connection import INFO_KEY, ConnectionState, info_of
 from trueline.instrumentation.guard import guarded
 
 _wrapped: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -45,7 +47,7 @@ def _watched_commit(dialect: Any, original: Callable[..., Any]) -> Callable[...,
         state = _state(connection)
         if state is None or state.transaction is None:
             return original(connection, *args, **kwargs)
-        aborted = state.before_commit(_dbapi_connection(connection))
+        aborted = _will_be_refused(state, connection)
         try:
             result = original(connection, *args, **kwargs)
         except BaseException as error:
@@ -74,19 +76,21 @@ def _state(connection: Any) -> ConnectionState | None:
     current = runtime.current()
     if current is None:
         return None
-    # A pool's proxy or an engine's Connection has SQLAlchemy's dictionary; a driver's connection has not.
-    info = getattr(connection, "info", None)
-    state = info.get(INFO_KEY) if isinstance(info, dict) else None
+    info = info_of(connection)
+    state = None if info is None else info.get(INFO_KEY)
     if not isinstance(state, ConnectionState) or state.generation != current.holder.generation:
         return None
     return state
 
 
 def _dbapi_connection(connection: Any) -> Any:
-    proxied = getattr(connection, "connection", None)
-    if proxied is not None and hasattr(proxied, "dbapi_connection"):
-        return proxied.dbapi_connection
-    return getattr(connection, "dbapi_connection", connection)
+    proxy = connection.connection if isinstance(connection, Connection) else connection
+    return getattr(proxy, "dbapi_connection", proxy)
+
+
+@guarded("dialect.before_commit", default=False)
+def _will_be_refused(state: ConnectionState, connection: Any) -> bool:
+    return state.before_commit(_dbapi_connection(connection))
 
 
 @guarded("dialect.committed")

@@ -19,11 +19,11 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
-from trueline.instrumentation.database_errors import ErrorFacts, error_facts
 
 from trueline.instrumentation import runtime, scope, semconv
-from trueline.instrumentation.connection import INFO_KEY, ConnectionState
+from trueline.instrumentation.connection import INFO_KEY, ConnectionState, info_of
 from trueline.instrumentation.database import DatabaseFacts, with_url
+from trueline.instrumentation.database_errors import ErrorFacts, error_facts
 from trueline.instrumentation.dialects import wrap_dialect
 from trueline.instrumentation.entry import entry_of
 from trueline.instrumentation.fingerprint import probe
@@ -69,6 +69,8 @@ def _after_cursor_execute(
     if started is None:
         return
     state = _state_of(connection, current)
+    if state is None:
+        return
     record = _record(
         current, state, statement, parameters, executemany, started, ended_at, context, cursor=cursor
     )
@@ -87,6 +89,8 @@ def _handle_error(error: ExceptionContext) -> None:
         return
     connection = error.connection
     state = _state_of(connection, current)
+    if state is None:
+        return
     record = _record(
         current,
         state,
@@ -159,8 +163,10 @@ def _row_count(state: ConnectionState, kind: Kind, statement: str, cursor: Any) 
 # -- connections -----------------------------------------------------------------------------------------
 
 
-def _state_of(connection: Connection, current: Runtime) -> ConnectionState:
-    info = connection.connection.info
+def _state_of(connection: Connection, current: Runtime) -> ConnectionState | None:
+    info = info_of(connection.connection)
+    if info is None:
+        return None  # the dialect looks around on an engine's very first connection
     state: ConnectionState | None = info.get(INFO_KEY)
     if state is None or state.generation != current.holder.generation or state.holder is not current.holder:
         # Connected before Trueline was switched on, or in the parent of a fork: the connection may be in
@@ -283,6 +289,8 @@ def _after_begin(session: Session, transaction: Any, connection: Connection) -> 
     if current is None:
         return
     state = _state_of(connection, current)
+    if state is None:
+        return
     number = _session_numbers.get(session)
     if number is None:
         number = _session_numbers[session] = f"{time.monotonic_ns() & 0xFFFFFFFFFFFF:012x}"

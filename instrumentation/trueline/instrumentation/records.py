@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
-    from trueline.instrumentation.database_errors import ErrorFacts
 
+    from trueline.instrumentation.database_errors import ErrorFacts
     from trueline.instrumentation.identity import BoundIdentity, Identities
     from trueline.instrumentation.statement import Plan
 

@@ -33,7 +33,7 @@ class Runtime:
 
     def context_attributes(self) -> dict[str, Any]:
         """Attributes of any span of ours from what the current task is bound to."""
-        bound = [f"{b.domain}:{b.value}" for b in scope.bound_identities.get() if b.value]
+        bound = tuple(f"{b.domain}:{b.value}" for b in scope.bound_identities.get() if b.value)
         return {semconv.IDENTITY_BOUND: bound, semconv.HASH_KEY_ID: self.key_id} if bound else {}
 
 

@@ -178,7 +178,9 @@ class SpanBuilder:
 
     def _add_scope(self, attributes: Attributes, record: StatementRecord) -> None:
         if record.bound:
-            attributes[semconv.IDENTITY_BOUND] = [f"{b.domain}:{b.value}" for b in record.bound if b.value]
+            attributes[semconv.IDENTITY_BOUND] = tuple(
+                f"{b.domain}:{b.value}" for b in record.bound if b.value
+            )
         if record.bound or record.identities.count or record.row_key:
             attributes[semconv.HASH_KEY_ID] = self._key_id
         entry = record.entry
