@@ -20,7 +20,7 @@ from trueline.monitor.store.client import Store
 
 _HASH: Final = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{64}")
 _COLUMN: Final = re.compile(r"[A-Za-z_]\w{0,62}(\.[A-Za-z_]\w{0,62}){0,2}")
-_PARAMETERS: Final = ("identity", "domain", "environment", "days")
+_PARAMETERS: Final = ("identity", "domain", "environment", "days", "key_id")
 
 
 class Question(BaseModel):
@@ -88,6 +88,7 @@ def build(context: Context) -> APIRouter:
         domain: str | None = None,
         environment: str = "",
         days: Annotated[int, Query(ge=1, le=90)] = 7,
+        key_id: Annotated[str, Query(description="Which secret made an exported value.")] = hasher.key_id,
     ) -> LastWrite:
         """By a hash: 64 hex digits of SHA-256, or the 32 of an exported value.
 
@@ -112,7 +113,7 @@ def build(context: Context) -> APIRouter:
                 'with the body {"identity": "12345"}, or run: trueline last-write 12345.',
             )
         if len(value) == 32:
-            return answer([value.lower()], domains, environment, days)
+            return answer([value.lower()], domains, environment, days, key_id)
         exported = [hasher.export(one, value.lower()) for one in domains]
         return answer(exported, domains, environment, days)
 
@@ -126,7 +127,9 @@ def build(context: Context) -> APIRouter:
         exported = [hasher.export(question.domain, canonicalize(text)), text]
         return answer(exported, [question.domain], question.environment, question.days)
 
-    def answer(values: list[str], domains: list[str], environment: str, days: int) -> LastWrite:
+    def answer(
+        values: list[str], domains: list[str], environment: str, days: int, key_id: str = hasher.key_id
+    ) -> LastWrite:
         parameters = {
             "values": values,
             "bound": [f"{domain}:{value}" for domain in domains for value in values],
@@ -152,7 +155,7 @@ def build(context: Context) -> APIRouter:
             days=days,
             verdict=verdict,
             sentence=sentence,
-            hint=_hint(context.store, hasher.key_id) if verdict is Verdict.NOTHING else "",
+            hint=_hint(context.store, key_id) if verdict is Verdict.NOTHING else "",
             last_write=_shown(last),
             last_committed_write=_shown(committed),
             last_read=_shown(compared or read),
