@@ -8,13 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trueline.monitor.engine.load import load_rule
-from trueline.monitor.engine.rule_tests import (
-    TOUCHED_TABLES,
-    RuleTestResult,
-    insert_rows,
-    run_rule_tests,
-    span_rows,
-)
+from trueline.monitor.engine.rule_rows import TOUCHED_TABLES, insert_rows, span_rows
+from trueline.monitor.engine.rule_tests import RuleTestResult, run_rule_tests
 from trueline.monitor.store.client import Store
 
 RULES = Path(__file__).parents[2] / "rules"
@@ -23,7 +18,7 @@ RULES = Path(__file__).parents[2] / "rules"
 def insert_telemetry(
     store: Store, *, now: datetime | None = None, **tables: list[Mapping[str, Any]]
 ) -> datetime:
-    """Insert compact rows (``statements=[{"at": "-5s", "write": "expenses"}]``); returns the moment used as now."""
+    """Insert compact rows (``statements=[{"at": "-5s", "write": "expenses"}]``); returns what was now."""
     moment = now or datetime.now(UTC)
     for table, rows in tables.items():
         insert_rows(store.insert, table, span_rows(table, rows, now=moment, seed=str(moment)))

@@ -23,42 +23,27 @@ A row holds columns of that table; what is left out has a sensible value. Beside
 
 The test is played as it would happen: rows arrive in order, and the rule is evaluated whenever it is due,
 over the arrivals since the last time, ``delay`` later. So a finding that is raised too early, before the row
-that would have excused it, is seen. ``expect`` lists the findings by the end, in any order: for each the
-columns that matter; ``summary``, ``explanation`` and ``remediation`` must occur in the rendered text. An empty
-list means silence.
+that would have excused it, is seen. The tests of a rule that groups by application are played side by side,
+each in an application of its own.
+
+``expect`` lists the findings by the end, in any order: for each the columns that matter; ``summary``,
+``explanation`` and ``remediation`` must occur in the rendered text. An empty list means silence.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from trueline.monitor.engine.rule import Rule, RuleTest
+from trueline.monitor.engine.rule_rows import ROW_TABLES, Insert, Row, RuleTestError, insert_rows, span_rows
 
-Row = dict[str, Any]
 #: Runs a query with bound parameters and returns its rows by column name.
 Query = Callable[[str, Mapping[str, Any]], Sequence[Mapping[str, Any]]]
-#: Inserts rows, given as columns of equal length, into a table.
-Insert = Callable[[str, Mapping[str, Sequence[Any]]], None]
-
-#: Tables that ``rows`` may have, and the store's table behind each.
-ROW_TABLES: Final = {
-    "statements": "statements",
-    "transactions": "transactions",
-    "entries": "entries",
-    "ai_calls": "ai_calls",
-    "databases": "database_sightings",
-}
-#: Tables to be emptied between tests: those above and what insert views fill from them.
-TOUCHED_TABLES: Final = (*ROW_TABLES.values(), "settlements")
 
 _TEXTS: Final = ("summary", "explanation", "remediation")
-_OFFSET: Final = re.compile(r"-?(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,38 +60,6 @@ class RuleTestResult:
         return not self.problems
 
 
-class RuleTestError(ValueError):
-    """A test's rows cannot be understood; the message names what."""
-
-
-def parse_offset(text: object) -> timedelta:
-    """``-90s`` as a timedelta; "0s" is now. Raises RuleTestError for anything else."""
-    match = _OFFSET.fullmatch(text.strip()) if isinstance(text, str) else None
-    if match is None:
-        raise RuleTestError(f"{text!r} is not a time: write -90s, -5m, -2h or -3d")
-    seconds = float(match[1]) * _UNITS[match[2]]
-    return timedelta(seconds=-seconds if str(text).strip().startswith("-") else seconds)
-
-
-def span_rows(table: str, rows: Sequence[Mapping[str, Any]], *, now: datetime, seed: str = "") -> list[Row]:
-    """Full rows of a typed table from compact ones. Times are aware datetimes, ids are made from ``seed``."""
-    if table not in ROW_TABLES:
-        raise RuleTestError(f"no table {table!r} for a test's rows; there are {', '.join(ROW_TABLES)}")
-    expand = _database_row if table == "databases" else _span_row
-    return [expand(table, dict(row), now, f"{seed}/{table}/{index}") for index, row in enumerate(rows)]
-
-
-def insert_rows(insert: Insert, table: str, rows: Sequence[Row]) -> None:
-    """Insert full rows, which may have different columns, into the store's table."""
-    by_columns: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        by_columns.setdefault(tuple(sorted(row)), []).append(row)
-    for columns, alike in by_columns.items():
-        insert(
-            ROW_TABLES[table], {column: [_stored(column, row[column]) for row in alike] for column in columns}
-        )
-
-
 def run_rule_tests(
     rule: Rule,
     *,
@@ -115,27 +68,69 @@ def run_rule_tests(
     clear: Callable[[], None],
     now: datetime,
 ) -> list[RuleTestResult]:
-    """Run a rule's tests one after the other; ``clear`` empties TOUCHED_TABLES.
+    """Run a rule's tests; ``clear`` empties :data:`.rule_rows.TOUCHED_TABLES`.
 
     ``now`` is the moment that the rows' times are relative to; it must be near the store's own clock, since a
-    statement's outcome is final ten minutes after its arrival.
+    statement's outcome is final ten minutes after its arrival. What ``query`` raises passes through.
     """
-    results = []
-    for test in rule.definition.tests:
-        name = test.name
-        clear()
+    problems: dict[int, str] = {}
+    arriving: dict[int, list[tuple[str, Row]]] = {}
+    for number, test in enumerate(rule.definition.tests):
         try:
-            arriving = [
-                (table, row)
+            arriving[number] = [
+                (table, _apart(number, row))
                 for table, compact in _rows_of(test).items()
-                for row in span_rows(table, compact, now=now, seed=name)
+                for row in span_rows(table, compact, now=now, seed=test.name)
             ]
-            found = _play(rule, arriving, query=query, insert=insert)
-            results.append(RuleTestResult(name, tuple(_compare(rule, found, test.expect)), tuple(found)))
         except RuleTestError as error:
-            results.append(RuleTestResult(name, (str(error),)))
+            problems[number] = str(error)
+    side_by_side = "application" in rule.definition.group_by
+    groups = [list(arriving)] if side_by_side else [[number] for number in arriving]
+    found: dict[int, list[Row]] = {number: [] for number in arriving}
+    for numbers in groups:
+        clear()
+        rows = [row for number in numbers for row in arriving[number]]
+        for row in _play(rule, rows, query=query, insert=insert):
+            number, together = _joined(row) if side_by_side else (numbers[0], _joined(row)[1])
+            found[number].append(together)
     clear()
-    return results
+    return [
+        RuleTestResult(test.name, (problems[number],))
+        if number in problems
+        else RuleTestResult(
+            test.name, tuple(_compare(rule, found[number], test.expect)), tuple(found[number])
+        )
+        for number, test in enumerate(rule.definition.tests)
+    ]
+
+
+#: Between a test's number and a value of its own.
+_MARK: Final = "~"
+_APART: Final = ("application", "trace_id", "transaction_id")
+
+
+def _apart(number: int, row: Row) -> Row:
+    """The row in an application of the test's own, so that tests can be played side by side."""
+    return row | {
+        name: f"{number}{_MARK}{row.get(name, '')}" for name in _APART if name in row or name == "application"
+    }
+
+
+def _joined(row: Row) -> tuple[int, Row]:
+    """The test's number and the row as if the test had been alone."""
+
+    def bare(value: Any) -> Any:
+        return value.partition(_MARK)[2] if isinstance(value, str) and _MARK in value else value
+
+    number = str(row.get("application", "")).partition(_MARK)[0]
+    plain = {
+        name: [bare(item) for item in value]
+        if isinstance(value, list | tuple) and name == "trace_ids"
+        else value
+        for name, value in row.items()
+    }
+    plain |= {name: bare(row[name]) for name in _APART if name in row}
+    return int(number) if number.isdigit() else -1, plain
 
 
 def _rows_of(test: RuleTest) -> dict[str, list[Row]]:
@@ -143,16 +138,18 @@ def _rows_of(test: RuleTest) -> dict[str, list[Row]]:
     rows = extra.pop("rows", None)
     if extra:
         raise RuleTestError(f"unknown field {next(iter(extra))!r}; a test has name, rows and expect")
-    if not isinstance(rows, dict) or not all(isinstance(listed, list) for listed in rows.values()):
-        raise RuleTestError("rows is missing or not a mapping from tables to lists")
+    if (
+        not isinstance(rows, dict)
+        or not any(rows.values())
+        or not all(isinstance(listed, list) for listed in rows.values())
+    ):
+        raise RuleTestError("rows is missing, empty or not a mapping from tables to lists")
     return rows
 
 
 def _play(rule: Rule, arriving: Sequence[tuple[str, Row]], *, query: Query, insert: Insert) -> list[Row]:
     """Insert rows as they arrive and evaluate at every tick that has arrivals; the last row of each group."""
     waiting = sorted(arriving, key=lambda item: _arrival(item[1]))
-    if not waiting:
-        raise RuleTestError("the test has no rows")
     first, interval = _arrival(waiting[0][1]), max(rule.definition.interval, timedelta(milliseconds=100))
     ticks = sorted({first + interval * ((_arrival(row) - first) // interval + 1) for _, row in waiting})
     findings: dict[tuple[Any, ...], Row] = {}
@@ -209,90 +206,3 @@ def _difference(rule: Rule, row: Row, wanted: Mapping[str, Any]) -> str:
 def _arrival(row: Row) -> datetime:
     moment: datetime = row["last_received_at"] if "last_received_at" in row else row["received_at"]
     return moment
-
-
-def _hex(text: str, digits: int) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:digits]
-
-
-def _stored(column: str, value: Any) -> Any:
-    """DateTime64(9) takes nanoseconds."""
-    if isinstance(value, datetime) and column in ("started_at", "ended_at", "first_seen", "last_seen"):
-        return (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
-    return value
-
-
-def _span_row(table: str, row: Row, now: datetime, seed: str) -> Row:
-    started = now + parse_offset(row.pop("at", "-10s"))
-    ended = started + timedelta(milliseconds=float(row.pop("ms", 5)))
-    received = row.pop("received", None)
-    full: Row = {
-        "started_at": started,
-        "ended_at": ended,
-        "received_at": ended if received is None else now + parse_offset(received),
-        "span_id": _hex(seed, 16),
-        "trace_id": row.pop("trace", None) or _hex(f"trace {seed}", 32),
-        "environment": "prod",
-        "service": "web",
-        "status": "unset",
-    }
-    if (message := row.pop("error", None)) is not None:
-        full |= {"status": "error", "status_message": message}
-    if (bound := row.pop("bound", None)) is not None:
-        full["identity_bound"] = [bound] if isinstance(bound, str) else bound
-    if table in ("statements", "transactions"):
-        full |= {"transaction_id": row.pop("transaction", None) or _hex(f"transaction {seed}", 16)}
-        full |= {
-            "outcome": "committed",
-            "hash_key_id": "unkeyed",
-            "database": "main",
-            "database_schema": "public",
-        }
-        full |= {"database_role": "primary"} if table == "statements" else {}
-    if table == "statements":
-        full |= _statement_columns(row)
-        database = row.get("database", full["database"])
-        full["database_rungs"] = [f"system_identifier:{database}"] if database else []
-    if table == "ai_calls":
-        full |= {"operation": "chat", "failed": full["status"] == "error"}
-    if table == "entries":
-        full |= {"failed": full["status"] == "error"}
-    return full | row
-
-
-def _statement_columns(row: Row) -> Row:
-    columns: Row = {"rows": -1, "span_kind": "client"}
-    for kind in ("write", "read"):
-        if (tables := row.pop(kind, None)) is not None:
-            tables = [tables] if isinstance(tables, str) else tables
-            operation = "INSERT" if kind == "write" else "SELECT"
-            columns |= {"kind": kind, "tables": tables, "operation": operation}
-            columns["span_name"] = f"{operation} {tables[0]}"
-    parts = [_identity(text) for text in row.pop("ids", [])]
-    names = ("columns", "clauses", "encodings", "domains", "values")
-    return columns | {f"identity_{name}": [part[at] for part in parts] for at, name in enumerate(names)}
-
-
-def _identity(text: str) -> tuple[str, str, str, str, str]:
-    words = text.split()
-    if len(words) != 4 or ":" not in words[3]:
-        raise RuleTestError(f"{text!r} is not an identity: write 'table.column clause encoding domain:value'")
-    domain, _, value = words[3].partition(":")
-    return words[0], words[1], words[2], domain, value
-
-
-def _database_row(table: str, row: Row, now: datetime, seed: str) -> Row:
-    seen = now + parse_offset(row.pop("at", "-10s"))
-    received = row.pop("received", None)
-    arrived = seen if received is None else now + parse_offset(received)
-    database = row.get("database", "main")
-    return {
-        "environment": "prod",
-        "service": "web",
-        "database": database,
-        "database_schema": "public",
-        "database_rungs": [f"system_identifier:{database}"],
-        "first_seen": seen,
-        "last_seen": seen,
-        "last_received_at": arrived,
-    } | row

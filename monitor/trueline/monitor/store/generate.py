@@ -305,31 +305,28 @@ def render_view(typed: TypedTable) -> str:
 
 def render_resolved() -> str:
     """CREATE VIEW of the statements with their final outcomes."""
-    every = [column.name for column in columns(Table.STATEMENTS)]
     undone = "has(settling.undone, exported.span_id)"
     late = "exported.received_at < now64(3) - INTERVAL 10 MINUTE"
     final = {
-        "outcome": f"multiIf({undone}, 'rolled_back', settling.outcome != '', settling.outcome,"
-        f" {late}, 'rolled_back', exported.outcome)",
-        "reason": f"multiIf({undone}, 'savepoint', settling.outcome != '', settling.reason,"
-        f" {late}, 'abandoned', exported.reason)",
-        "transaction_error_type": "if(settling.outcome != '', settling.error_type,"
-        " exported.transaction_error_type)",
+        "outcome": f"multiIf(exported.outcome != 'open', exported.outcome, {undone}, 'rolled_back',"
+        f" settling.outcome != '', settling.outcome, {late}, 'rolled_back', 'open')",
+        "reason": f"multiIf(exported.outcome != 'open', exported.reason, {undone}, 'savepoint',"
+        f" settling.outcome != '', settling.reason, {late}, 'abandoned', '')",
+        "transaction_error_type": "if(exported.outcome = 'open' AND settling.outcome != '',"
+        " settling.error_type, exported.transaction_error_type)",
     }
-    decided = ",\n    ".join(f"exported.{name} AS {name}" for name in every)
-    settled = ",\n    ".join(f"{final.get(name, f'exported.{name}')} AS {name}" for name in every)
+    body = ",\n    ".join(
+        f"{final.get(column.name, f'exported.{column.name}')} AS {column.name}"
+        for column in columns(Table.STATEMENTS)
+    )
     return (
         "-- Statements with their final outcome, whatever the order of arrival: the view that rules read.\n"
         "-- A statement that was exported before its transaction ended (outcome 'open') takes the outcome\n"
         "-- of its transaction's span; ten minutes after its arrival without one it reads as abandoned.\n"
-        "-- Two branches, so that the many decided rows never meet the join.\n"
         f"{PROVENANCE}"
-        "CREATE OR REPLACE VIEW statements_resolved AS\n"
-        f"SELECT\n    {decided}\nFROM statements AS exported\nWHERE exported.outcome != 'open'\n"
-        "UNION ALL\n"
-        f"SELECT\n    {settled}\nFROM statements AS exported\n"
-        "ANY LEFT JOIN settlements AS settling ON settling.transaction_id = exported.transaction_id\n"
-        "WHERE exported.outcome = 'open'\n"
+        f"CREATE OR REPLACE VIEW statements_resolved AS\nSELECT\n    {body}\nFROM statements AS exported\n"
+        "ANY LEFT JOIN settlements AS settling\n"
+        "    ON settling.transaction_id = if(exported.outcome = 'open', exported.transaction_id, '')\n"
     )
 
 

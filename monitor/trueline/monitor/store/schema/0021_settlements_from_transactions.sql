@@ -8,4 +8,4 @@ SELECT
     transaction_error_type AS error_type,
     rolled_back_statements AS undone
 FROM transactions
-WHERE open_statements > 0 OR notEmpty(rolled_back_statements)
+WHERE transaction_id != '' AND (open_statements > 0 OR notEmpty(rolled_back_statements))

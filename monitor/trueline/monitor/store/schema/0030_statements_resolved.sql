@@ -1,7 +1,6 @@
 -- Statements with their final outcome, whatever the order of arrival: the view that rules read.
 -- A statement that was exported before its transaction ended (outcome 'open') takes the outcome
 -- of its transaction's span; ten minutes after its arrival without one it reads as abandoned.
--- Two branches, so that the many decided rows never meet the join.
 -- Made by trueline.monitor.store.generate from the telemetry contract: change that, not this file.
 CREATE OR REPLACE VIEW statements_resolved AS
 SELECT
@@ -48,10 +47,10 @@ SELECT
     exported.entry_span_id AS entry_span_id,
     exported.orm_session_id AS orm_session_id,
     exported.transaction_id AS transaction_id,
-    exported.outcome AS outcome,
-    exported.reason AS reason,
+    multiIf(exported.outcome != 'open', exported.outcome, has(settling.undone, exported.span_id), 'rolled_back', settling.outcome != '', settling.outcome, exported.received_at < now64(3) - INTERVAL 10 MINUTE, 'rolled_back', 'open') AS outcome,
+    multiIf(exported.outcome != 'open', exported.reason, has(settling.undone, exported.span_id), 'savepoint', settling.outcome != '', settling.reason, exported.received_at < now64(3) - INTERVAL 10 MINUTE, 'abandoned', '') AS reason,
     exported.autocommit AS autocommit,
-    exported.transaction_error_type AS transaction_error_type,
+    if(exported.outcome = 'open' AND settling.outcome != '', settling.error_type, exported.transaction_error_type) AS transaction_error_type,
     exported.constraint_name AS constraint_name,
     exported.constraint_kind AS constraint_kind,
     exported.constraint_table AS constraint_table,
@@ -68,71 +67,5 @@ SELECT
     exported.server_port AS server_port,
     exported.exception_type AS exception_type
 FROM statements AS exported
-WHERE exported.outcome != 'open'
-UNION ALL
-SELECT
-    exported.received_at AS received_at,
-    exported.started_at AS started_at,
-    exported.ended_at AS ended_at,
-    exported.trace_id AS trace_id,
-    exported.span_id AS span_id,
-    exported.parent_span_id AS parent_span_id,
-    exported.span_name AS span_name,
-    exported.span_kind AS span_kind,
-    exported.status AS status,
-    exported.status_message AS status_message,
-    exported.service AS service,
-    exported.application AS application,
-    exported.version AS version,
-    exported.instance AS instance,
-    exported.environment AS environment,
-    exported.process_kind AS process_kind,
-    exported.kind AS kind,
-    exported.tables AS tables,
-    exported.rows AS rows,
-    exported.filters AS filters,
-    exported.row_key AS row_key,
-    exported.row_lock AS row_lock,
-    exported.self_update AS self_update,
-    exported.on_conflict AS on_conflict,
-    exported.database AS database,
-    exported.database_rungs AS database_rungs,
-    exported.database_role AS database_role,
-    exported.database_schema AS database_schema,
-    exported.database_version AS database_version,
-    exported.database_url AS database_url,
-    exported.database_url_variable AS database_url_variable,
-    exported.identity_columns AS identity_columns,
-    exported.identity_clauses AS identity_clauses,
-    exported.identity_encodings AS identity_encodings,
-    exported.identity_values AS identity_values,
-    exported.identity_domains AS identity_domains,
-    exported.identity_count AS identity_count,
-    exported.identity_bound AS identity_bound,
-    exported.hash_key_id AS hash_key_id,
-    exported.entry_name AS entry_name,
-    exported.entry_span_id AS entry_span_id,
-    exported.orm_session_id AS orm_session_id,
-    exported.transaction_id AS transaction_id,
-    multiIf(has(settling.undone, exported.span_id), 'rolled_back', settling.outcome != '', settling.outcome, exported.received_at < now64(3) - INTERVAL 10 MINUTE, 'rolled_back', exported.outcome) AS outcome,
-    multiIf(has(settling.undone, exported.span_id), 'savepoint', settling.outcome != '', settling.reason, exported.received_at < now64(3) - INTERVAL 10 MINUTE, 'abandoned', exported.reason) AS reason,
-    exported.autocommit AS autocommit,
-    if(settling.outcome != '', settling.error_type, exported.transaction_error_type) AS transaction_error_type,
-    exported.constraint_name AS constraint_name,
-    exported.constraint_kind AS constraint_kind,
-    exported.constraint_table AS constraint_table,
-    exported.constraint_columns AS constraint_columns,
-    exported.error_type AS error_type,
-    exported.status_code AS status_code,
-    exported.db_system AS db_system,
-    exported.db_namespace AS db_namespace,
-    exported.operation AS operation,
-    exported.batch_size AS batch_size,
-    exported.query_text AS query_text,
-    exported.query_summary AS query_summary,
-    exported.server_address AS server_address,
-    exported.server_port AS server_port,
-    exported.exception_type AS exception_type
-FROM statements AS exported
-ANY LEFT JOIN settlements AS settling ON settling.transaction_id = exported.transaction_id
-WHERE exported.outcome = 'open'
+ANY LEFT JOIN settlements AS settling
+    ON settling.transaction_id = if(exported.outcome = 'open', exported.transaction_id, '')

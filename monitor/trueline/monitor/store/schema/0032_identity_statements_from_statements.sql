@@ -1,28 +1,33 @@
--- One row for each identity that a statement touches in a table: whose rows were read or written where, in which
--- column and encoding. For rules; the outcome is the final one.
+-- Fills identity_statements as statements arrive.
 -- Where no column names an identity of a domain (UPDATE ... WHERE id = ?), the identity that the request was bound
 -- to stands in, with clause 'bound' and no column. `access` says what happened to this table: an
 -- INSERT INTO a SELECT ... FROM b WHERE b.user_id = ? writes a and reads b.
-CREATE OR REPLACE VIEW identity_uses AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS identity_statements_from_statements TO identity_statements AS
 SELECT
     received_at,
     started_at,
     ended_at,
     trace_id,
     span_id,
-    parent_span_id,
     status,
-    status_message,
     environment,
     application,
     service,
     version,
-    instance,
     process_kind,
-    kind,
-    tables,
+    if(kind = 'write' AND table = tables[1], 'write', 'read') AS access,
+    use.1 AS table,
+    use.2 AS column,
+    use.3 AS clause,
+    use.4 AS encoding,
+    use.5 AS domain,
+    use.6 AS identity,
+    hash_key_id,
+    arrayMap(
+        place -> concat(identity_columns[place], ' ', identity_encodings[place]),
+        arrayFilter(place -> identity_clauses[place] = 'set', arrayEnumerate(identity_columns))
+    ) AS set_keys,
     rows,
-    filters,
     database,
     database_rungs,
     database_role,
@@ -31,33 +36,24 @@ SELECT
     database_url_variable,
     db_system,
     db_namespace,
-    hash_key_id,
     entry_name,
-    entry_span_id,
+    query_text,
     transaction_id,
-    outcome,
-    reason,
-    use.1 AS table,
-    use.2 AS column,
-    use.3 AS clause,
-    use.4 AS encoding,
-    use.5 AS identity,
-    use.6 AS domain,
-    if(kind = 'write' AND table = tables[1], 'write', 'read') AS access
-FROM statements_resolved
+    outcome AS exported_outcome
+FROM statements
 ARRAY JOIN arrayConcat(
     arrayMap(
-        position -> (
+        place -> (
             if(
-                identity_columns[position] LIKE '%.%',
-                replaceRegexpOne(toString(identity_columns[position]), '\\.[^.]*$', ''),
+                identity_columns[place] LIKE '%.%',
+                replaceRegexpOne(toString(identity_columns[place]), '\\.[^.]*$', ''),
                 toString(tables[1])
             ),
-            toString(identity_columns[position]),
-            toString(identity_clauses[position]),
-            toString(identity_encodings[position]),
-            identity_values[position],
-            toString(identity_domains[position])
+            toString(identity_columns[place]),
+            toString(identity_clauses[place]),
+            toString(identity_encodings[place]),
+            toString(identity_domains[place]),
+            identity_values[place]
         ),
         arrayEnumerate(identity_columns)
     ),
@@ -66,7 +62,7 @@ ARRAY JOIN arrayConcat(
             touched -> arrayMap(
                 bound -> (
                     toString(touched), '', 'bound', '',
-                    substring(bound, position(bound, ':') + 1), substring(bound, 1, position(bound, ':') - 1)
+                    substring(bound, 1, position(bound, ':') - 1), substring(bound, position(bound, ':') + 1)
                 ),
                 arrayFilter(
                     bound -> NOT has(identity_domains, substring(bound, 1, position(bound, ':') - 1)), identity_bound
@@ -76,4 +72,4 @@ ARRAY JOIN arrayConcat(
         )
     )
 ) AS use
-WHERE kind IN ('read', 'write') AND use.5 != ''
+WHERE kind IN ('read', 'write') AND use.6 != ''
