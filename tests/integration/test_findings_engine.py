@@ -20,7 +20,7 @@ from trueline.monitor.engine.windows import Window
 from trueline.monitor.errors import QueryError
 from trueline.monitor.settings import StoreSettings
 from trueline.monitor.store.client import Store, open_store
-from trueline.monitor.store.findings import StoredFindings
+from trueline.monitor.store.findings import StoredArrivals, StoredFindings
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_a_restart_judges_no_window_twice_and_misses_none(bench: Bench) -> None:
     bench.clock.forward(seconds=7)
     bench.tick()
     windows = covered(bench)
-    assert windows[0][0] == NOON + timedelta(seconds=2) - timedelta(hours=1)
+    assert windows[0][0] == NOON + timedelta(seconds=2) - timedelta(hours=1), "it begins with its lookback"
     assert windows[-1][1] == bench.clock.now
     assert all(before[1] == after[0] for before, after in pairwise(windows))
     assert bench.only().count == 5
@@ -125,28 +125,40 @@ def test_a_restart_judges_no_window_twice_and_misses_none(bench: Bench) -> None:
 
 def test_missed_windows_are_caught_up_oldest_first_in_bounded_steps(bench: Bench) -> None:
     bench.tick()
-    bench.lose()
     begun = len(bench.runs())
-    bench.clock.forward(minutes=18)
+    for _ in range(9):
+        bench.lose()
+        bench.clock.forward(minutes=2)
     bench.tick()
     caught_up = covered(bench)[begun:]
-    assert [end - start for start, end in caught_up] == [
-        timedelta(minutes=minutes) for minutes in (5, 5, 5, 3)
-    ]
+    assert [end - start for start, end in caught_up] == [timedelta(minutes=m) for m in (5, 5, 5, 3)]
+    assert [parameters["end"][11:16] for parameters in bench.seen] == ["12:05", "12:10", "12:15", "12:18"]
+    assert bench.only().count == 9
+
+
+def test_time_in_which_nothing_arrived_is_covered_without_a_query(bench: Bench) -> None:
+    for _ in range(4):
+        bench.tick()
+        bench.clock.forward(seconds=10)
+    assert (bench.seen, len(covered(bench))) == ([], 1), "and is not written down each time"
+    bench.clock.forward(minutes=40)
+    bench.lose()
+    bench.clock.forward(minutes=3)
+    bench.tick()
+    assert [parameters["start"][11:] for parameters in bench.seen] == ["12:40:40.000"]
+    windows = covered(bench)
+    assert all(before[1] == after[0] for before, after in pairwise(windows))
+    assert windows[-1][1] == bench.clock.now
     assert bench.only().count == 1
 
 
-def test_what_is_too_old_to_be_caught_up_is_given_up_and_said(
-    bench: Bench, make_rule: Callable[..., Rule]
-) -> None:
-    bench.rule = make_rule(("window: 5m", "window: 4h"), ("lookback: 1h", "lookback: 4h"))
-    bench.restart()
+def test_what_is_too_old_to_be_caught_up_is_given_up_and_said(bench: Bench) -> None:
     bench.tick()
     bench.clock.forward(hours=30)
     bench.tick()
     skipped = [(start, end) for start, end, result in bench.runs() if result == "skipped"]
     assert skipped == [(NOON, NOON + timedelta(hours=6))]
-    assert covered(bench)[-1][1] == bench.clock.now
+    assert covered(bench)[-1] == (NOON + timedelta(hours=6), bench.clock.now)
 
 
 def test_an_error_leaves_the_window_open_and_is_no_silence(bench: Bench) -> None:
@@ -288,30 +300,28 @@ def test_a_removed_rule_resolves_but_an_unreadable_one_does_not(
     bench.lose()
     bench.clock.forward(seconds=2)
     bench.tick()
-    Scheduler([], bench.query, bench.clock, bench.ledger, bench.findings).begin(complete=complete)
+    arrivals = StoredArrivals(bench.store)
+    nothing = Scheduler([], bench.query, bench.clock, arrivals, bench.ledger, bench.findings)
+    nothing.begin(complete=complete)
     assert bench.only().state is state
 
 
 def test_an_aggregate_rule_judges_each_bucket_once(bench: Bench, make_rule: Callable[..., Rule]) -> None:
-    bench.rule = make_rule(("type: event", "type: aggregate"), ("lookback: 1h", "lookback: 10m"))
+    bench.rule = make_rule(("type: event", "type: aggregate"))
     bench.restart()
-    bench.clock.forward(seconds=1)
-    bench.tick()
-    assert covered(bench) == [
-        (NOON - timedelta(minutes=15), NOON - timedelta(minutes=10)),
-        (NOON - timedelta(minutes=10), NOON - timedelta(minutes=5)),
-    ], "the bucket that has just ended is still left to settle"
-    bench.clock.forward(seconds=2)
-    bench.tick()
+    bench.clock.now = NOON - timedelta(minutes=7)
     bench.lose()
-    for _ in range(5):
+    bench.clock.now = NOON + timedelta(seconds=1)
+    bench.lose()
+    bench.tick()
+    assert covered(bench)[-1][1] == NOON - timedelta(minutes=5), "the last bucket is still left to settle"
+    assert bench.only().count == 1
+    for _ in range(6):
         bench.clock.forward(minutes=1)
         bench.tick()
-    assert covered(bench)[2:] == [
-        (NOON - timedelta(minutes=5), NOON),
-        (NOON, NOON + timedelta(minutes=5)),
-    ]
-    assert bench.only().count == 1
+    buckets = [(parameters["start"][11:19], parameters["end"][11:19]) for parameters in bench.seen]
+    assert buckets == [("11:50:00", "11:55:00"), ("12:00:00", "12:05:00")]
+    assert bench.only().count == 2
 
 
 def test_an_accepted_group_raises_nothing(bench: Bench, make_rule: Callable[..., Rule]) -> None:
@@ -401,9 +411,8 @@ def test_rows_of_one_group_are_one_finding(bench: Bench, make_rule: Callable[...
     )
     bench.lose(version="1.0")
     bench.lose(version="1.1")
-    window = Window(
-        NOON - timedelta(hours=1), NOON, NOON + timedelta(seconds=1), NOON - timedelta(hours=1), False
-    )
+    early, end = NOON - timedelta(hours=1), NOON + timedelta(seconds=1)
+    window = Window(query_start=early, start=NOON, end=end, since=early, settled=end)
     sightings = evaluate(bench.rule, window, bench.query)
     apply(bench.rule, sightings, window, bench.findings, NOON)
     assert (bench.only().count, set(bench.only().versions)) == (2, {"1.0", "1.1"})

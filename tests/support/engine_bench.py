@@ -13,7 +13,7 @@ from trueline.monitor.engine.rule import Rule
 from trueline.monitor.engine.schedule import Scheduler
 from trueline.monitor.errors import QueryError
 from trueline.monitor.store.client import Store
-from trueline.monitor.store.findings import StoredFindings, StoredLedger
+from trueline.monitor.store.findings import StoredArrivals, StoredFindings, StoredLedger
 
 NOON: Final = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 #: A rule on the typed tables, for any test.
@@ -77,7 +77,9 @@ class Bench:
 
     def restart(self) -> Scheduler:
         """A new process on the same store."""
-        self.scheduler = Scheduler([self.rule], self.query, self.clock, self.ledger, self.findings)
+        self.scheduler = Scheduler(
+            [self.rule], self.query, self.clock, StoredArrivals(self.store), self.ledger, self.findings
+        )
         self.scheduler.begin()
         return self.scheduler
 

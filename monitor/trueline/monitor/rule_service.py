@@ -15,12 +15,14 @@ from trueline.monitor.engine.schedule import RuleState, Scheduler
 from trueline.monitor.errors import TruelineError
 from trueline.monitor.resources import rule_paths
 from trueline.monitor.store.client import Limits, Store
-from trueline.monitor.store.findings import StoredFindings, StoredLedger
+from trueline.monitor.store.findings import StoredArrivals, StoredFindings, StoredLedger
 
 #: Rules evaluated at once: one that is slow leaves a place for the others.
 CONCURRENCY: Final = 2
 #: What one evaluation may use. Reaching a limit is an error of the rule, and is shown as one.
 LIMITS: Final = Limits(seconds=10, memory_bytes=1 << 30, rows=1000)
+#: Shortest pause between two looks at which rules are due, seconds.
+MIN_PAUSE: Final = 0.05
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +62,7 @@ class RuleService:
             rules=[rule for rule in self.loaded.rules if rule.definition.status == "stable"],
             query=self._query,
             clock=self._clock,
+            arrivals=StoredArrivals(store),
             ledger=self.ledger,
             findings=self.findings,
         )
@@ -117,6 +120,7 @@ class RuleService:
     def _loop(self) -> None:
         begun = False
         while not self._stopping.is_set():
+            pause = self._tick_seconds
             try:
                 if not begun:
                     self._scheduler.begin(complete=not self.loaded.problems)
@@ -125,12 +129,13 @@ class RuleService:
                     if self._pool is not None and not self._stopping.is_set():
                         self._pool.submit(self._scheduler.run, state)
                 self._trouble = ""
+                pause = self._scheduler.seconds_to_next()
             except TruelineError as error:
                 # The store is away: the next tick tries again, and readiness tells meanwhile.
                 if not self._trouble:
                     _log.warning("The rules wait: %s", error)
                 self._trouble = f"The rules wait: {error}"
-            self._stopping.wait(self._tick_seconds)
+            self._stopping.wait(min(max(pause, MIN_PAUSE), self._tick_seconds))
 
     def _query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         return self._store.query_read_only(sql, parameters, LIMITS).dicts()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import HTTPException, Request, Response
@@ -62,7 +62,9 @@ class Route(APIRoute):
 
 def _sentence(error: RequestValidationError) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in ("query", "path", "body"))
+    where = ".".join(
+        part for part in first["loc"] if isinstance(part, str) and part not in ("query", "path", "body")
+    )
     message = str(first["msg"]).removeprefix("Value error, ")
     return f"{where or 'The body'}: {message[:1].lower()}{message[1:]}."
 
@@ -79,8 +81,3 @@ def moment_of(text: str, now: datetime) -> datetime:
                 400, f"since={text[:40]!r} is neither a time as 2026-11-20T12:00:00Z nor a duration as 24h."
             ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def limit_days(days: int) -> timedelta:
-    """How far back to look."""
-    return timedelta(days=days)

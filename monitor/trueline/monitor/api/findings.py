@@ -24,6 +24,7 @@ from trueline.monitor.engine.finding import (
 )
 from trueline.monitor.engine.rule import Severity
 
+_StateFilter = Literal["open", "acknowledged", "reopened", "resolved", "active"]
 Change = Callable[[Finding, str, str, datetime], tuple[Finding, list[Event]]]
 #: Evidence items that the list shows of each finding; all of it is with the finding itself.
 EVIDENCE_IN_LIST = 5
@@ -130,7 +131,7 @@ def build(context: Context) -> APIRouter:
 
     @router.get("/findings")
     def list_findings(
-        state: Annotated[list[State | Literal["active"]] | None, Query()] = None,
+        state: Annotated[list[_StateFilter] | None, Query()] = None,
         rule: Annotated[list[str] | None, Query()] = None,
         severity: Annotated[list[Severity] | None, Query()] = None,
         environment: str | None = None,

@@ -16,8 +16,8 @@ _ID = Annotated[str, typer.Argument(metavar="ID", help="The finding's id, or its
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     findings = typer.Typer(
-        help="What the rules found. Exit status: 0, 1 if there is no such finding, 2 if the monitor cannot be "
-        "asked."
+        help="What the rules found. Exit status: 0, 1 if there is no such finding, 2 if the monitor cannot "
+        "be asked."
     )
     findings.callback(invoke_without_command=True)(list_findings)
     findings.command("show")(show)
@@ -98,7 +98,7 @@ def _change(finding_id: str, verb: str, who: str, why: str) -> None:
 
 
 def _find(finding_id: str) -> dict[str, Any]:
-    """The finding with this id, or the only one whose id begins so; ends the command with status 1 if none."""
+    """The finding with this id, or the only one whose id begins so; status 1 if there is none."""
     from urllib.parse import quote
 
     from trueline.monitor.cli.client import MonitorError, NotThereError, ask
@@ -107,9 +107,10 @@ def _find(finding_id: str) -> dict[str, Any]:
         found: dict[str, Any] = ask("GET", f"/api/v1/findings/{quote(finding_id, safe='')}")
     except NotThereError as missing:
         page = ask("GET", "/api/v1/findings", params={"limit": 200})
-        ids = [item["id"] for item in page["items"] if finding_id and item["id"].startswith(finding_id)]
+        ids = [item["id"] for item in page["items"] if item["id"].startswith(finding_id)]
         if len(ids) > 1:
-            raise MonitorError(f"{finding_id} may be {' or '.join(ids[:3])}: write more of the id.") from None
+            either = " or ".join(ids[:3])
+            raise MonitorError(f"{finding_id} may be {either}: write more of the id.") from None
         if not ids:
             typer.echo(f"trueline: {missing}", err=True)
             raise typer.Exit(1) from None

@@ -14,17 +14,15 @@ if TYPE_CHECKING:
 
 _PATHS = Annotated[
     list[Path] | None,
-    typer.Argument(
-        metavar="[PATH]...", help="Rule files or folders; the rules that are shipped if none is given."
-    ),
+    typer.Argument(metavar="[PATH]...", help="Rule files or folders; the shipped rules if none is given."),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     rules = typer.Typer(
-        help="The rules. Exit status: 0, 1 if a rule's test fails, 2 for a file that cannot be used and for a "
-        "monitor that cannot be asked.",
+        help="The rules. Exit status: 0, 1 if a rule's test fails, 2 for a file that cannot be used and for "
+        "a monitor that cannot be asked.",
         no_args_is_help=True,
     )
     rules.command("list")(list_rules)
@@ -111,7 +109,8 @@ def _test(rule: Rule, store: Store) -> int:
     """Run one rule's tests, print how they went, and return how many failed."""
     from datetime import UTC, datetime
 
-    from trueline.monitor.engine.rule_tests import TOUCHED_TABLES, run_rule_tests
+    from trueline.monitor.engine.rule_rows import TOUCHED_TABLES
+    from trueline.monitor.engine.rule_tests import run_rule_tests
 
     def clear() -> None:
         for table in TOUCHED_TABLES:

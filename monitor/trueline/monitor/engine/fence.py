@@ -7,6 +7,7 @@ text but the tree, written out again. The store then runs it read-only and under
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import sqlglot
 from sqlglot import Token, TokenType, exp
 from sqlglot.errors import ParseError, TokenError
 
+# The parser tells each shifted array index and each statement that it does not know; what matters is raised.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
 #: What a rule may read. ``statements`` is not here: its outcome is not final, the resolved view's is.
 RULE_TABLES: Final = frozenset(
     {"statements_resolved", "identity_uses", "transactions", "entries", "ai_calls", "databases", "otel_logs"}

@@ -28,6 +28,13 @@ class Clock(Protocol):
         """Now, timezone-aware UTC."""
 
 
+class Arrivals(Protocol):
+    """Knows when rows arrived."""
+
+    def __call__(self, tables: Collection[str], start: datetime, end: datetime) -> datetime | None:
+        """When the first row of the tables arrived, from ``start`` until before ``end``."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuleRun:
     """One line of the coverage ledger: the arrivals from ``start`` until before ``end``, and how it went."""

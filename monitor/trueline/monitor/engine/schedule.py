@@ -10,18 +10,19 @@ Each rule goes its own way: windows are contiguous by the ledger, an error leave
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from trueline.monitor.engine.evaluate import apply, evaluate
 from trueline.monitor.engine.finding import ENGINE, Cause, Event, Finding, resolve
-from trueline.monitor.engine.ports import Clock, Findings, Ledger, Query, Result, RuleRun
+from trueline.monitor.engine.ports import Arrivals, Clock, Findings, Ledger, Query, Result, RuleRun
 from trueline.monitor.engine.rule import Rule
-from trueline.monitor.engine.windows import Window, next_window
+from trueline.monitor.engine.windows import Window, next_window, without_idle_time
 from trueline.monitor.errors import TruelineError
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,10 @@ _log = logging.getLogger(__name__)
 MAX_BACKOFF: Final = timedelta(minutes=1)
 #: How often findings are looked through for silence, and young evidence is completed.
 UPKEEP_INTERVAL: Final = timedelta(seconds=10)
+#: Time in which nothing arrived is written down in lines of this length, at least.
+IDLE_LINE: Final = timedelta(minutes=1)
+#: A rule rests this many times as long as its last evaluation took: a quarter of a core is the most it takes.
+REST: Final = 3
 #: So long after a sighting, spans that ended later (the request around it) are still added to its evidence.
 EVIDENCE_AGE: Final = timedelta(minutes=2)
 
@@ -39,6 +44,7 @@ class RuleState:
 
     rule: Rule
     covered_until: datetime | None = None
+    recorded_until: datetime | None = None
     next_due: datetime | None = None
     running: bool = False
     failures: int = 0
@@ -57,6 +63,7 @@ class Scheduler:
     rules: Sequence[Rule]
     query: Query
     clock: Clock
+    arrivals: Arrivals
     ledger: Ledger
     findings: Findings
     on_change: Callable[[Finding], None] = lambda finding: None
@@ -73,6 +80,7 @@ class Scheduler:
         """
         for state in self.states.values():
             state.covered_until = self.ledger.covered_until(state.rule.id, state.rule.revision)
+            state.recorded_until = state.covered_until
         now = self.clock()
         with self.findings.changing():
             changed: list[Finding] = []
@@ -108,12 +116,21 @@ class Scheduler:
                 state.running = True
         return ready
 
+    def seconds_to_next(self) -> float:
+        """Seconds until a rule is due that does not run already; infinite if there is none."""
+        now = self.clock()
+        with self._guard:
+            times = [state.next_due or now for state in self.states.values() if not state.running]
+        return (min(times) - now).total_seconds() if times else math.inf
+
     def run(self, state: RuleState) -> None:
         """Judge the rule's next window. Never raises: what goes wrong is the state's ``error``."""
         try:
             now = self.clock()
-            window = next_window(state.rule.definition, state.covered_until, now, state.failures)
-            if window is not None:
+            window = self._next(state, now)
+            if window is not None and window.idle:
+                self._pass_over(state, window)
+            elif window is not None:
                 self._judge(state, window, now)
             behind = window is not None and window.backlog
             rested = state.last_upkeep is None or now - state.last_upkeep >= UPKEEP_INTERVAL
@@ -124,7 +141,8 @@ class Scheduler:
             if state.error:
                 pause = min(interval * 2 ** min(state.failures, 10), max(MAX_BACKOFF, interval))
             else:
-                pause = timedelta(0) if behind else interval
+                taken = timedelta(milliseconds=state.milliseconds)
+                pause = timedelta(0) if behind else max(interval, taken * REST)
             state.next_due = now + pause
         except TruelineError as error:
             # The clock, the ledger or the findings cannot be reached: the store's trouble, not the rule's.
@@ -137,6 +155,22 @@ class Scheduler:
             _log.exception("rule %s failed", state.rule.id)
         finally:
             state.running = False
+
+    def _next(self, state: RuleState, now: datetime) -> Window | None:
+        definition = state.rule.definition
+        window = next_window(definition, state.covered_until, now, state.failures)
+        if window is None:
+            return None
+        first = self.arrivals(state.rule.query.tables, window.query_start, window.settled)
+        return without_idle_time(definition, window, first, state.failures)
+
+    def _pass_over(self, state: RuleState, window: Window) -> None:
+        """Nothing arrived: cover the window without asking, and write that down only now and then."""
+        state.covered_until = window.end
+        state.error, state.failures = "", 0
+        if state.recorded_until is None or window.end - state.recorded_until >= IDLE_LINE:
+            state.milliseconds = 0.0
+            self._record(state, window, "ok", 0, "")
 
     def _judge(self, state: RuleState, window: Window, now: datetime) -> None:
         rule = state.rule
@@ -154,9 +188,7 @@ class Scheduler:
         state.evaluations += 1
         state.sightings += rows
         state.error = error
-        if window.skipped_from is not None and not error:
-            self._record(state, (window.skipped_from, window.start), "skipped", 0, "too old to be caught up")
-        self._record(state, (window.start, window.end), "error" if error else "ok", rows, error)
+        self._record(state, window, "error" if error else "ok", rows, error)
         if error:
             state.failures += 1
             return
@@ -165,24 +197,39 @@ class Scheduler:
         for finding in changed:
             self.on_change(finding)
 
-    def _record(
-        self, state: RuleState, span: tuple[datetime, datetime], result: Result, rows: int, message: str
-    ) -> None:
-        definition = state.rule.definition
-        self.ledger.record(
-            RuleRun(
-                rule=definition.id,
-                version=definition.version,
-                revision=state.rule.revision,
-                start=span[0],
-                end=span[1],
-                result=result,
-                rows=rows,
-                milliseconds=state.milliseconds if result != "skipped" else 0.0,
-                message=message,
-                at=self.clock(),
-            )
+    def _record(self, state: RuleState, window: Window, result: Result, rows: int, message: str) -> None:
+        """Write the window down, with the idle ones before it that were not, and with what was given up."""
+        line = RuleRun(
+            rule=state.rule.id,
+            version=state.rule.definition.version,
+            revision=state.rule.revision,
+            start=window.start,
+            end=window.end,
+            result=result,
+            rows=rows,
+            milliseconds=state.milliseconds,
+            message=message,
+            at=self.clock(),
         )
+        if result == "error":
+            self.ledger.record(line)
+            return
+        if window.skipped_from is not None:
+            why = "too old to be caught up"
+            self.ledger.record(
+                replace(
+                    line,
+                    start=state.recorded_until or window.skipped_from,
+                    end=window.start,
+                    result="skipped",
+                    rows=0,
+                    milliseconds=0.0,
+                    message=why,
+                )
+            )
+            state.recorded_until = window.start
+        self.ledger.record(replace(line, start=state.recorded_until or window.start))
+        state.recorded_until = window.end
 
     def _upkeep(self, state: RuleState, now: datetime) -> None:
         """Complete young evidence; resolve findings that have gone silent.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -23,16 +23,23 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 class Window:
     """Arrivals from ``start`` until before ``end`` are judged and then covered.
 
-    The query is given ``query_start``, which is earlier where a rule may look again. ``backlog`` says that
-    more is waiting behind this window. ``skipped_from`` is set where older arrivals are given up.
+    The query is given ``query_start``, which is earlier where a rule may look again, and later where nothing
+    arrived at first; an ``idle`` window needs no query at all. ``settled`` is how far arrivals can be judged
+    by now. ``skipped_from`` is set where older arrivals are given up.
     """
 
     query_start: datetime
     start: datetime
     end: datetime
     since: datetime
-    backlog: bool
+    settled: datetime
+    idle: bool = False
     skipped_from: datetime | None = None
+
+    @property
+    def backlog(self) -> bool:
+        """Whether more is waiting behind this window."""
+        return self.end < self.settled
 
 
 def next_window(
@@ -48,26 +55,44 @@ def next_window(
     settled = _floor(now - (max(definition.delay, SETTLE) if aggregate else definition.delay), _MILLISECOND)
     if aggregate:
         settled = _floor(settled, definition.window)
-    earliest = settled - max(MAX_CATCH_UP, definition.window)
     if covered_until is None:
         start = settled - min(definition.lookback, MAX_CATCH_UP)
         start = _floor(start, definition.window) if aggregate else start
     else:
-        start = max(covered_until, earliest)
+        start = max(covered_until, settled - max(MAX_CATCH_UP, definition.window))
     if start >= settled:
         return None
-    length = definition.window
-    if not aggregate:
-        length = max(length / 2 ** min(failures, 20), definition.interval)
-    end = min(settled, start + length)
+    end = min(settled, start + _length(definition, failures))
     return Window(
         query_start=start if aggregate else start - OVERLAP,
         start=start,
         end=end,
         since=end - definition.lookback,
-        backlog=end < settled,
+        settled=settled,
         skipped_from=covered_until if covered_until is not None and covered_until < start else None,
     )
+
+
+def without_idle_time(
+    definition: RuleDefinition, window: Window, first_arrival: datetime | None, failures: int = 0
+) -> Window:
+    """Leave out the time in which nothing arrived: planning a query costs much, even over no rows.
+
+    ``first_arrival`` is the first one from ``window.query_start`` until before ``window.settled``, if any.
+    """
+    if first_arrival is None:
+        return replace(window, end=window.settled, idle=True)
+    if first_arrival < window.end:
+        return window
+    begin = _floor(first_arrival, definition.window) if definition.type == "aggregate" else first_arrival
+    end = min(window.settled, begin + _length(definition, failures))
+    return replace(window, query_start=begin, end=end, since=end - definition.lookback)
+
+
+def _length(definition: RuleDefinition, failures: int) -> timedelta:
+    if definition.type == "aggregate":
+        return definition.window
+    return max(definition.window / (1 << min(failures, 20)), definition.interval)
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:

@@ -195,6 +195,26 @@ class StoredFindings:
         return self._sequence
 
 
+class StoredArrivals:
+    """Implements the engine's port :class:`~trueline.monitor.engine.ports.Arrivals`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __call__(self, tables: Collection[str], start: datetime, end: datetime) -> datetime | None:
+        """When the first row of the tables arrived, from ``start`` until before ``end``."""
+        sources = sorted({source for table in tables for source in _SOURCES.get(table, (table,))})
+        bounds = {
+            name: moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+            for name, moment in (("start", start), ("end", end))
+        }
+        selects = " UNION ALL ".join(
+            _FIRST_ARRIVAL.format(source, _ARRIVAL.get(source, "received_at")) for source in sources
+        )
+        first = self._store.query(f"SELECT minOrNull(first) FROM ({selects})", bounds).scalar()  # noqa: S608
+        return first if isinstance(first, datetime) else None
+
+
 class StoredLedger:
     """Implements the engine's port :class:`~trueline.monitor.engine.ports.Ledger`."""
 
@@ -238,6 +258,17 @@ class StoredLedger:
         ).dicts()
 
 
+#: The tables that fill what rules read. A statement's outcome may come with its transaction's span.
+_SOURCES: Final = {
+    "statements_resolved": ("statements", "transactions"),
+    "identity_uses": ("statements", "transactions"),
+    "databases": ("database_sightings",),
+}
+_FIRST_ARRIVAL: Final = (
+    "SELECT minOrNull({1}) AS first FROM {0} "
+    "WHERE {1} >= {{start:DateTime64(3)}} AND {1} < {{end:DateTime64(3)}}"
+)
+_ARRIVAL: Final = {"database_sightings": "last_received_at"}
 _BAD: Final = frozenset({"error", "fatal", "critical"})
 _ITEM_COLUMNS: Final = tuple(TraceItem.__dataclass_fields__)
 
