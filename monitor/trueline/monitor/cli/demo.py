@@ -46,13 +46,20 @@ def demo(
 
 
 def _require_extra() -> None:
-    from importlib.util import find_spec
-
     from trueline.monitor.errors import MissingExtraError
 
-    missing = [name for name in EXTRA if find_spec(name) is None]
+    missing = [name for name in EXTRA if not _is_there(name)]
     if missing:
         raise MissingExtraError(
             f"trueline demo needs libraries that are not installed ({', '.join(missing)}): "
             "pip install 'trueline[demo]'"
         )
+
+
+def _is_there(name: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(name) is not None
+    except ImportError:  # not even the package that it is in
+        return False

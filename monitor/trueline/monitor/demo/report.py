@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -63,7 +64,7 @@ class Report:
 
 
 def _incidents(verdict: Verdict) -> Table:
-    table = Table(title="Incidents", title_justify="left", title_style="bold")
+    table = Table(title="Incidents", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("incident")
     table.add_column("application")
     table.add_column("expected")
@@ -81,7 +82,7 @@ def _incidents(verdict: Verdict) -> Table:
 
 
 def _twins(verdict: Verdict) -> Table:
-    table = Table(title="Benign twins", title_justify="left", title_style="bold")
+    table = Table(title="Benign twins", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("what looks like it")
     table.add_column("looks like")
     table.add_column("expected")

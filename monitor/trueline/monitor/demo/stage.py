@@ -117,6 +117,9 @@ class Stage:
         """Start PostgreSQL with these databases, their tables in place as a migration leaves them."""
         (self._folder / "postgres").mkdir()
         self._postgres.start()
+        if replica:
+            # While there is little to copy; what follows reaches it as a stream.
+            self._postgres.start_replica()
         self._postgres.execute("postgres", f"CREATE DATABASE {TEMPLATE}")
         engine = create_engine(self._postgres.url(TEMPLATE))
         Base.metadata.create_all(engine)
@@ -126,8 +129,6 @@ class Stage:
         for name in names:
             if name in STRICT_DATABASES:
                 self._postgres.execute(name, STRICT_CONSTRAINT)
-        if replica:
-            self._postgres.start_replica()
 
     def start_model(self) -> None:
         """Start the stand-in for the model provider."""
