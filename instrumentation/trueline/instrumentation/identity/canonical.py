@@ -31,8 +31,8 @@ def text_of(value: object) -> str:
     """Return the stripped text that an identity is hashed from, or "" where the value is no identity.
 
     Integers (also as Decimal and float) are written in decimal, UUIDs with dashes. Bytes count as the
-    UTF-8 text that they hold, otherwise as their hexadecimal digits. None, booleans, dates, containers
-    and blank text name nobody.
+    UTF-8 text that they hold, otherwise as their hexadecimal digits. None, booleans, dates, containers,
+    objects without a text of their own and blank text name nobody.
     """
     if isinstance(value, str):
         return str.strip(value)
@@ -48,6 +48,9 @@ def text_of(value: object) -> str:
         return int.__repr__(int(value)) if value.is_integer() else ""
     if isinstance(value, decimal.Decimal):
         return _text_of_decimal(value)
+    kind = type(value)
+    if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
+        return ""  # its text would be an address in memory
     try:
         return str(value).strip()
     except Exception:  # a foreign __str__ may do anything

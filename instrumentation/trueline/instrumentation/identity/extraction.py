@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Final
@@ -143,9 +143,7 @@ class IdentityExtractor:
         executemany: bool,
         bound: tuple[BoundIdentity, ...],
     ) -> Identities:
-        rows: Sequence[object] = (parameters,)
-        if executemany and isinstance(parameters, list | tuple):
-            rows = parameters
+        rows = _rows(parameters) if executemany else (parameters,)
         columns = [list(_values_of_rows(use, rows)) for use in uses]
         entries: dict[tuple[str, str, str, str, str], None] = {}
         # Row by row, so that two columns of one row stay together where the list is cut.
@@ -254,6 +252,20 @@ class IdentityExtractor:
         if self._config.is_plain(domain):
             return text
         return self._hasher.export(domain, canonical) if self._export_hashes else ""
+
+
+def _rows(parameters: object) -> Sequence[object]:
+    """Return the parameter sets of an executemany.
+
+    SQLAlchemy says executemany also of one INSERT whose VALUES it repeated for many rows; its parameters
+    are then one flat tuple or mapping, read by the plan's series.
+    """
+    if isinstance(parameters, list | tuple) and parameters:
+        first = parameters[0]
+        # a list first in a flat tuple is an array value
+        if isinstance(first, tuple | Mapping) or (isinstance(first, list) and isinstance(parameters, list)):
+            return parameters
+    return (parameters,)
 
 
 def _values_of_rows(use: IdentityUse, rows: Sequence[object]) -> Iterator[object]:

@@ -12,6 +12,13 @@ from sqlglot import exp
 from trueline.instrumentation.semconv import Clause, Kind
 from trueline.instrumentation.statement.names import identifier, table_name
 from trueline.instrumentation.statement.scopes import ColumnName, Scope, Scopes, Values
+from trueline.instrumentation.statement.trees import (
+    assignments_of,
+    depends_on_input,
+    insert_target,
+    is_false,
+    operation_of,
+)
 
 _QUERIES: Final = (exp.Select, exp.Insert, exp.Update, exp.Delete, exp.Merge)
 #: Columns that say when or how often a row changed, not what it holds.
@@ -71,7 +78,7 @@ class Analysis:
         """Note one statement. ``replace``: it was a REPLACE, rewritten for the parser."""
         self._scopes = Scopes(tree)
         self._copies.clear()
-        operation = "REPLACE" if replace else _operation(tree)
+        operation = "REPLACE" if replace else operation_of(tree)
         stack: list[tuple[exp.Expression, Scope | None, _Context]] = [(tree, None, _OUTSIDE)]
         while stack:
             node, scope, context = stack.pop()
@@ -83,7 +90,7 @@ class Analysis:
             self.on_conflict = "update"
         writes = next((one for one in tree.find_all(exp.Insert, exp.Update, exp.Delete, exp.Merge)), None)
         if writes is not None and not isinstance(tree, _QUERIES[1:]):
-            operation = _operation(writes)
+            operation = operation_of(writes)
         if self.kind is Kind.READ:
             if writes is not None:
                 self.kind, self.operation = Kind.WRITE, operation
@@ -130,7 +137,7 @@ class Analysis:
         elif isinstance(node, exp.In):
             if context.equal:
                 self._listed(node, scope, context)
-        elif isinstance(node, exp.Not | exp.Case | exp.If | exp.Xor) or _is_false(node):
+        elif isinstance(node, exp.Not | exp.Case | exp.If | exp.Xor) or is_false(node):
             return replace(context, equal=False, certain=False)
         return context
 
@@ -150,6 +157,8 @@ class Analysis:
 
     def _listed(self, node: exp.In, scope: Scope, context: _Context) -> None:
         listed = node.expressions or [node.args.get("field")]
+        if isinstance(listed[0], exp.Values):  # SQLite's spelling: (a, b) IN (VALUES (?, ?), ...)
+            listed = listed[0].expressions
         if isinstance(node.this, exp.Tuple):
             rows = [row.expressions for row in listed if isinstance(row, exp.Tuple)]
             for at, part in enumerate(node.this.expressions):
@@ -194,7 +203,7 @@ class Analysis:
             self._merge(node, scope)
 
     def _insert(self, node: exp.Insert, scope: Scope) -> None:
-        target, names = _target(node)
+        target, names = insert_target(node)
         if not target:
             return  # an INSERT inside MERGE, which names its columns itself
         self._written[target] = None
@@ -263,7 +272,6 @@ class Analysis:
             then = when.args.get("then")
             if isinstance(then, exp.Update):
                 self._assign(then.expressions, scope, target)
-                self.on_conflict = "update"
             elif isinstance(then, exp.Insert) and isinstance(then.this, exp.Tuple):
                 names = [identifier(one.this) for one in then.this.expressions]
                 row = then.args.get("expression")
@@ -272,7 +280,7 @@ class Analysis:
 
     def _assign(self, assignments: list[exp.Expression], scope: Scope, target: str) -> None:
         """Note SET a = b, ...; ``target`` is the table of the columns that do not name theirs."""
-        pairs = list(_assignments(assignments))
+        pairs = list(assignments_of(assignments))
         own, others = 0, 0
         for left, value in pairs:
             resolved = self._scopes.resolve(left, scope) if left.args.get("table") else None
@@ -282,59 +290,19 @@ class Analysis:
             self._written[column.table] = None
             values = self._scopes.values(value, scope)
             self._set(column, values)
-            if values is None and self._mentions(value, column, scope, target):
+            if values is None and self._mentions(value, column, scope):
                 own += 1
-            elif not _BOOKKEEPING.fullmatch(column.column.lower()) and _depends(value):
+            elif not _BOOKKEEPING.fullmatch(column.column.lower()) and depends_on_input(value):
                 others += 1
         if not pairs:
             self._written[target] = None
         self.self_update = self.self_update or (own > 0 and others == 0)
 
-    def _mentions(self, value: exp.Expression, column: ColumnName, scope: Scope, target: str) -> bool:
-        for one in value.find_all(exp.Column):
-            name = identifier(one.this)
-            if name != column.column:
-                continue
-            if not one.args.get("table"):
-                return True
-            if self._scopes.resolve(one, scope) == column:
-                return True
-        return False
-
-
-def _target(node: exp.Insert) -> tuple[str, list[str]]:
-    schema = node.this
-    if isinstance(schema, exp.Schema) and isinstance(schema.this, exp.Table):
-        return table_name(schema.this), [identifier(one) for one in schema.expressions]
-    return (table_name(schema), []) if isinstance(schema, exp.Table) else ("", [])
-
-
-def _assignments(nodes: list[exp.Expression]) -> Iterator[tuple[exp.Column, exp.Expression]]:
-    for node in nodes:
-        if not isinstance(node, exp.EQ):
-            continue
-        left, right = node.this, node.expression
-        if isinstance(left, exp.Column):
-            yield left, right
-        elif isinstance(left, exp.Tuple | exp.Paren) and isinstance(right, exp.Tuple):
-            columns = left.expressions if isinstance(left, exp.Tuple) else [left.this]
-            for one, value in zip(columns, right.expressions, strict=False):
-                if isinstance(one, exp.Column):
-                    yield one, value
-
-
-def _depends(value: exp.Expression) -> bool:
-    """Tell whether an assigned value comes from the application or another column: not a bare now()."""
-    return value.find(exp.Literal, exp.Column) is not None
-
-
-def _is_false(node: exp.Expression) -> bool:
-    compared = node.expression if isinstance(node, exp.Is) else None
-    return isinstance(compared, exp.Boolean) and not compared.this
-
-
-def _operation(tree: exp.Expression) -> str:
-    for kind in (exp.Insert, exp.Update, exp.Delete, exp.Merge):
-        if isinstance(tree, kind):
-            return kind.__name__.upper()
-    return "SELECT"
+    def _mentions(self, value: exp.Expression, column: ColumnName, scope: Scope) -> bool:
+        """Tell whether a value is computed from the column that it is assigned to."""
+        elsewhere = {id(one) for query in value.find_all(exp.Select) for one in query.find_all(exp.Column)}
+        return any(
+            not one.args.get("table") or self._scopes.resolve(one, scope) == column
+            for one in value.find_all(exp.Column)
+            if identifier(one.this) == column.column and id(one) not in elsewhere
+        )

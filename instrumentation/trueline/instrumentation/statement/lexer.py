@@ -11,7 +11,6 @@ from trueline.instrumentation.statement.folding import Repeats, find_repeats
 #: Beyond so many tokens the rest of a text is not read; a parser would take too long for it anyway.
 MAX_TOKENS: Final = 10_000
 
-_SPACE: Final = r"(?P<space>\s+)"
 _COMMENT: Final = r"(?P<comment>--[^\n]*+|/\*)"
 _COMMENT_MYSQL: Final = r"(?P<comment>--(?=\s|\Z)[^\n]*+|\#[^\n]*+|/\*)"
 _WORD: Final = r"(?P<word>(?![eEbBxXnN]'|[uU]&')[^\W\d][\w$]*+)"
@@ -33,7 +32,6 @@ def _pattern(
     *, comment: str, strings: tuple[str, ...], quoted: tuple[str, ...], placeholders: tuple[str, ...]
 ) -> re.Pattern[str]:
     parts = (
-        _SPACE,
         _WORD,
         comment,
         f"(?P<string>{'|'.join(strings)})",
@@ -43,7 +41,8 @@ def _pattern(
         _NUMBER,
         _OPERATOR,
     )
-    return re.compile("|".join(parts), re.DOTALL)
+    # the blanks before a token are part of its match: half as many matches
+    return re.compile(rf"\s*+(?:{'|'.join(parts)}|(?P<end>\Z))", re.DOTALL)
 
 
 #: PostgreSQL: a question mark is an operator, double quotes and dollar quotes are what they are.
@@ -63,7 +62,7 @@ SQLITE: Final = _pattern(
     comment=_COMMENT,
     strings=(_STRING,),
     quoted=(_QUOTED, _QUOTED_TICK, _QUOTED_BRACKET),
-    placeholders=(r"\?\d*+", r"(?<![\w\])])[:@$][^\W]\w*+"),
+    placeholders=(r"\?\d*+", r"(?<![\w\])])[:@$]\w++"),
 )
 OTHER: Final = _pattern(
     comment=_COMMENT,
@@ -83,6 +82,8 @@ LEXERS: Final[dict[str, re.Pattern[str]]] = {
 
 _COMPARISONS: Final = frozenset({"=", "==", "<>", "!=", "<", ">", "<=", ">=", "LIKE", "GLOB", "IS"})
 _SIGNED: Final = frozenset({"(", ",", "=", "==", "<>", "!=", "<", ">", "<=", ">="})
+_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "0": "\0"}
 _NESTED: Final = re.compile(r"/\*|\*/")
 
 
@@ -99,16 +100,21 @@ def comment_end(text: str, start: int, *, nested: bool) -> int:
     return len(text)
 
 
-def unquote(token: str) -> str:
-    """Return the value of a string literal: quotes and prefix taken off, doubled quotes undone."""
+def unquote(token: str, dialect: str) -> str:
+    """Return the value of a string literal: without quotes and prefix, doubled quotes and escapes undone."""
     if token.startswith("$"):
         tag = token[: token.index("$", 1) + 1]
         return token[len(tag) :].removesuffix(tag)
     start = 0 if token[0] in "'\"" else token.find("'")
     quote = token[start]
-    body = token[start + 1 :]
-    body = body.removesuffix(quote)
+    body = token[start + 1 :].removesuffix(quote)
+    if "\\" in body and (token[0] in "eE" or LEXERS.get(dialect) is MYSQL):
+        body = _ESCAPE.sub(_unescape, body)
     return body.replace(quote * 2, quote)
+
+
+def _unescape(escape: re.Match[str]) -> str:
+    return _ESCAPED.get(escape[1], escape[1])
 
 
 @dataclass(slots=True)
@@ -164,17 +170,17 @@ class _Lexer:
             found = match(text, self._position)
             if found is None:  # cannot be: any character is an operator at least
                 return self._tokens, False
-            start, self._position = self._position, found.end()
-            kind = found.lastgroup
-            if kind == "space":
+            kind = found.lastgroup or "op"
+            start, end = found.span(kind)
+            self._space = self._space or start > self._position
+            self._position = end
+            if kind == "comment":
                 self._space = True
-            elif kind == "comment":
-                self._space = True
-                if found.group() == "/*":
+                if text.startswith("/*", start):
                     nested = self._pattern is POSTGRESQL
                     self._position = comment_end(text, start, nested=nested)
-            else:
-                self._add(kind or "op", found.group(), start)
+            elif kind != "end":
+                self._add(kind, text[start:end], start)
         return self._tokens, self._position >= length
 
     def _add(self, kind: str, text: str, start: int) -> None:

@@ -58,16 +58,13 @@ class Template:
 def analyse(texts: Sequence[str], dialect: str, config: IdentityConfig) -> Template | None:
     """Parse the statements of one text; None where the parser does not understand one of them."""
     analysis = Analysis()
-    try:
-        for text in texts:
-            replace = text[:8].upper().startswith("REPLACE ")
-            # the parser knows MySQL's and SQLite's REPLACE only as INSERT OR REPLACE
-            tree = sqlglot.parse_one(f"INSERT{text[7:]}" if replace else text, read=_DIALECTS.get(dialect))
-            if not isinstance(tree, exp.Expression):
-                return None
-            analysis.add(tree, replace=replace)
-    except Exception:  # ParseError, TokenError, RecursionError, and what a parser of foreign text may hold
-        return None
+    for text in texts:
+        # the parser knows REPLACE only as INSERT OR REPLACE
+        replace = text[:8].upper() == "REPLACE "
+        tree = _parse(f"INSERT{text[7:]}" if replace else text, dialect)
+        if tree is None:
+            return None
+        analysis.add(tree, replace=replace)
     tables = tuple(analysis.tables())
     return Template(
         kind=analysis.kind,
@@ -80,6 +77,14 @@ def analyse(texts: Sequence[str], dialect: str, config: IdentityConfig) -> Templ
         identities=tuple(_identities(analysis.comparisons, config)),
         row_filter=tuple(_row_filter(analysis.comparisons, tables[0])) if tables else (),
     )
+
+
+def _parse(text: str, dialect: str) -> exp.Expression | None:
+    try:
+        tree = sqlglot.parse_one(text, read=_DIALECTS.get(dialect))
+    except Exception:  # its own errors, RecursionError, and what a parser of foreign text may hold
+        return None
+    return tree if isinstance(tree, exp.Expression) else None
 
 
 def _identities(comparisons: Sequence[Comparison], config: IdentityConfig) -> list[SlotUse]:

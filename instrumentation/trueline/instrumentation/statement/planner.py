@@ -77,9 +77,9 @@ class Planner:
             scanned.complete = False
         text = scanned.display(MAX_TEXT)
         parts = _statements(scanned.tokens)
-        reading = keywords.read(parts[0]) if parts else keywords.read(())
         template = self._template(scanned, parts, dialect)
         if template is None:
+            reading = keywords.read(parts[0] if parts else ())
             return _by_keywords(reading, parts, text, scanned.complete)
         return _bind(template, scanned, text, _last_control(parts))
 
@@ -98,7 +98,10 @@ class Planner:
             return self._templates[key]
         except KeyError:
             pass
-        template = analyse(texts, dialect, self._config)
+        try:
+            template = analyse(texts, dialect, self._config)
+        except Exception:  # a tree that nobody thought of: its keywords are still true
+            template = None
         if len(text) <= 4 * _MAX_KEY:
             with self._lock:
                 _make_room(self._templates, self._max_plans)

@@ -74,11 +74,12 @@ class Scan:
 def scan(text: str, dialect: str) -> Scan:
     """Read a statement in SQLAlchemy's dialect of that name."""
     tokens, complete = lex(text, dialect)
-    return _Builder(tokens, complete).build()
+    return _Builder(tokens, complete, dialect).build()
 
 
 class _Builder:
-    def __init__(self, tokens: list[Token], complete: bool) -> None:
+    def __init__(self, tokens: list[Token], complete: bool, dialect: str) -> None:
+        self._dialect = dialect
         self._tokens = tokens
         self._out = Scan(tokens, complete)
         self._next_position = 0
@@ -197,7 +198,7 @@ class _Builder:
         if token.kind == "placeholder":
             self._slot(token, self._sources(token, stride), token.text)
         elif token.kind == "string":
-            self._slot(token, [Literal(unquote(token.text))], "?")
+            self._slot(token, [Literal(unquote(token.text, self._dialect))], "?")
         elif token.kind == "number":
             self._slot(token, _numbers(token), "?")
         else:

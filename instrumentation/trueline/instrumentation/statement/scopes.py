@@ -16,7 +16,7 @@ from trueline.instrumentation.statement.names import (
     singulars,
     table_name,
 )
-from trueline.instrumentation.statement.scan import MARKER_PREFIX, NUMBER_BASE
+from trueline.instrumentation.statement.trees import slot_of, sources_of, unwrapped
 
 _MAX_DEPTH: Final = 12
 #: Wrappers that leave a value what it is, for the purpose of naming whose it is.
@@ -67,7 +67,7 @@ class Scopes:
         scope = self._made.get(id(query))
         if scope is None:
             scope = self._made[id(query)] = Scope(parent)
-            for source in _sources(query):
+            for source in sources_of(query):
                 self._add(scope, source)
             self._join(scope, query)
             for source in query.args.get("laterals") or ():
@@ -164,7 +164,7 @@ class Scopes:
         if isinstance(source, str):
             return True
         names = alias_columns(source)
-        query = _query(source)
+        query = unwrapped(source)
         if names:
             return name in names
         if isinstance(query, exp.Select):
@@ -185,13 +185,13 @@ class Scopes:
         position = names.index(name) if name in names else -1
         if names and position < 0:
             return None
-        return self._in_query(_query(source), name, position, scope, depth + 1)
+        return self._in_query(unwrapped(source), name, position, scope, depth + 1)
 
     def _in_query(
         self, query: exp.Expression, name: str, position: int, scope: Scope, depth: int
     ) -> ColumnName | Values | None:
         while isinstance(query, exp.SetOperation):
-            query = _query(query.this)
+            query = unwrapped(query.this)
         if isinstance(query, exp.Values):
             rows = [row.expressions for row in query.expressions if isinstance(row, exp.Tuple)]
             found = [self.values(row[position], scope, depth) for row in rows if -1 < position < len(row)]
@@ -241,7 +241,7 @@ class Scopes:
             else:
                 break
         if isinstance(node, exp.Literal):
-            slot = _slot(node)
+            slot = slot_of(node)
             return None if slot is None else Values((slot,), transform)
         if isinstance(node, exp.Array | exp.Tuple):
             found = (
@@ -272,34 +272,3 @@ class Scopes:
                     yield from self.columns(one, scope)
         elif isinstance(node, exp.Nullif):
             yield from self.columns(node.this, scope)
-
-
-def _slot(literal: exp.Literal) -> int | None:
-    text = str(literal.this)
-    if literal.is_string:
-        digits = text.removeprefix(MARKER_PREFIX)
-        return int(digits) if digits != text and digits.isdecimal() else None
-    return int(text) - NUMBER_BASE if text.isdecimal() and int(text) >= NUMBER_BASE else None
-
-
-def _query(node: exp.Expression) -> exp.Expression:
-    for _ in range(_MAX_DEPTH):
-        if not isinstance(node, exp.Subquery | exp.CTE | exp.Paren | exp.Lateral):
-            break
-        node = node.this
-    return node
-
-
-def clause(query: exp.Expression, name: str) -> object:
-    """Return an argument of a query whose name the parser has spelled in two ways over its releases."""
-    return query.args.get(f"{name}_") or query.args.get(name)
-
-
-def _sources(query: exp.Expression) -> Iterator[object]:
-    if isinstance(query, exp.Insert | exp.Update | exp.Delete | exp.Merge):
-        yield query.this
-    origin = clause(query, "from")
-    if isinstance(origin, exp.From):
-        yield origin.this
-    using = query.args.get("using")
-    yield from using if isinstance(using, list) else [using]
