@@ -19,6 +19,7 @@ class Ran:
 
     def __init__(self, age: float = 0.0) -> None:
         self.writes = True
+        self.failed = False
         self.position = 0
         self.undone = False
         self.ended_at = time.time_ns() - int(age * 1e9)

@@ -15,6 +15,7 @@ class Ran:
 
     def __init__(self, *, writes: bool = True) -> None:
         self.writes = writes
+        self.failed = False
         self.position = 0
         self.undone = False
         self.started_at = 1
@@ -33,6 +34,15 @@ def test_a_commit_commits_every_statement() -> None:
     transaction = begun(first, second)
     transaction.committed()
     assert transaction.outcome_of(first) == transaction.outcome_of(second) == (Outcome.COMMITTED, None)
+
+
+def test_a_failed_statement_never_reads_as_committed() -> None:
+    fine, failed = Ran(), Ran()
+    failed.failed = True
+    transaction = begun(fine, failed)
+    transaction.committed()
+    assert transaction.outcome_of(fine) == (Outcome.COMMITTED, None)
+    assert transaction.outcome_of(failed) == (Outcome.ROLLED_BACK, Reason.EXCEPTION)
 
 
 def test_a_commit_that_the_server_answered_with_a_rollback() -> None:

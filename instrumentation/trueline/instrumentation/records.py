@@ -25,6 +25,7 @@ class StatementRecord:
         "ended_at",
         "entry",
         "error",
+        "failed",
         "identities",
         "orm_session_id",
         "parent",
@@ -75,6 +76,7 @@ class StatementRecord:
         #: The span of another instrumentation that stands for this statement; None for our own.
         self.adopted = adopted
         self.writes = writes
+        self.failed = error is not None
         self.undone = False
         self.position = 0
         self._span_id = 0

@@ -29,6 +29,8 @@ class Statement(Protocol):
     """What the machine needs to know of a statement."""
 
     writes: bool
+    #: It raised: whatever becomes of its transaction, it changed nothing.
+    failed: bool
     started_at: int
     #: Set by the machine: its place in the transaction, from 1.
     position: int
@@ -240,7 +242,13 @@ class Transaction(Generic[S]):
     # -- what a statement is told --------------------------------------------------------------------
 
     def outcome_of(self, statement: S) -> tuple[Outcome, Reason | None]:
-        """Outcome and reason of one statement: a savepoint can have undone it though all else commits."""
+        """Outcome and reason of one statement.
+
+        It can be undone though its transaction commits: by a savepoint, or because it failed and the
+        server (SQLite, MySQL) lets the transaction go on without it.
+        """
         if statement.undone and self.outcome != Outcome.ROLLED_BACK:
             return Outcome.ROLLED_BACK, Reason.SAVEPOINT
+        if statement.failed and self.outcome == Outcome.COMMITTED:
+            return Outcome.ROLLED_BACK, Reason.EXCEPTION
         return self.outcome, self.reason
