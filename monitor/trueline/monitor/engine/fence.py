@@ -153,6 +153,13 @@ def _check_node(node: exp.Expr) -> None:
             raise FenceError(f"{clause.upper()} is not allowed in a rule", *_position(node))
     if isinstance(node, exp.With) and node.recursive:
         raise FenceError("WITH RECURSIVE is not allowed in a rule", *_position(node))
+    if isinstance(node, exp.From) or (isinstance(node, exp.Join) and node.kind != "ARRAY"):
+        source = node.this.this if isinstance(node.this, exp.Final) else node.this
+        # Where the parser took a source for an expression, a table's name would pass for a column's.
+        if not isinstance(source, exp.Table | exp.Subquery):
+            raise FenceError(f"{source.sql('clickhouse')} is not a table", *_position(source))
+    if isinstance(node, exp.Identifier | exp.Anonymous) and _DENIED_NAMES.fullmatch(node.name):
+        raise FenceError(f"{node.name} is not allowed in a rule", *_position(node))
     if isinstance(node, exp.Values):
         raise FenceError("VALUES is not a table for rules", *_position(node))
 
