@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
+
+#: Libraries that tell more than is of use here: each start, each retry, each statement that is rendered.
+_QUIETER: Final = {
+    "uvicorn.error": logging.WARNING,
+    "urllib3.connectionpool": logging.ERROR,
+    "sqlglot": logging.WARNING,
+    "httpx": logging.WARNING,
+}
 
 
 def configure_logging(level: str = "info", form: Literal["console", "json"] = "console") -> None:
@@ -34,5 +42,5 @@ def configure_logging(level: str = "info", form: Literal["console", "json"] = "c
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Its lines repeat what is printed at the start and the stop.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    for name, least in _QUIETER.items():
+        logging.getLogger(name).setLevel(least)

@@ -146,6 +146,6 @@ class EmbeddedConnector:
 
 def _missing(error: ImportError) -> MissingExtraError:
     return MissingExtraError(
-        f"The embedded store needs a library that is not installed ({error.name}): "
+        f"The embedded store needs a library that is not installed ({error.name or 'chdb'}): "
         "pip install 'trueline[monitor]', or give a server with --clickhouse-url."
     )

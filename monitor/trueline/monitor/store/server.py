@@ -29,7 +29,7 @@ class ServerAddress:
     host: str
     port: int
     user: str | None
-    password: str | None
+    password: str | None = field(repr=False)
     database: str | None
 
     @property
