@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.engine_bench import NOON, Bench, empty_tables, write_rule
-from support.store_fixtures import create_schema
+from support.engine_bench import NOON, Bench, empty_tables, schema_store, write_rule
 
 from trueline.monitor.engine.evaluate import apply, evaluate
 from trueline.monitor.engine.finding import Cause, State, acknowledge, resolve
@@ -18,21 +17,15 @@ from trueline.monitor.engine.rule import Rule
 from trueline.monitor.engine.schedule import Scheduler
 from trueline.monitor.engine.windows import Window
 from trueline.monitor.errors import QueryError
-from trueline.monitor.settings import StoreSettings
-from trueline.monitor.store.client import Store, open_store
+from trueline.monitor.store.client import Store
 from trueline.monitor.store.findings import StoredArrivals, StoredFindings
 
 
 @pytest.fixture(scope="module")
 def shared_store(store_folder: Path) -> Iterator[Store]:
     """One store with the schema for all tests of this file."""
-    store = open_store(StoreSettings(data_dir=store_folder, database="test_engine"))
-    create_schema(store)
-    try:
+    with schema_store(store_folder, "test_engine") as store:
         yield store
-    finally:
-        store.command("DROP DATABASE test_engine")
-        store.close()
 
 
 @pytest.fixture

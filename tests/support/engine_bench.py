@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+
+from support.store_fixtures import create_schema
 
 from trueline.monitor.engine.finding import Finding
 from trueline.monitor.engine.load import load_rule
 from trueline.monitor.engine.rule import Rule
 from trueline.monitor.engine.schedule import Scheduler
 from trueline.monitor.errors import QueryError
-from trueline.monitor.store.client import Store
+from trueline.monitor.settings import StoreSettings
+from trueline.monitor.store.client import Store, open_store
 from trueline.monitor.store.findings import StoredArrivals, StoredFindings, StoredLedger
 
 NOON: Final = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -143,6 +147,18 @@ def write_rule(folder: Path, *changes: tuple[str, str]) -> Rule:
     path = folder / f"rule{len(list(folder.iterdir()))}.yaml"
     path.write_text(text, encoding="utf-8")
     return load_rule(path)
+
+
+@contextmanager
+def schema_store(folder: Path, database: str) -> Iterator[Store]:
+    """A store with the whole schema for all tests of a file; they empty it with :func:`empty_tables`."""
+    store = open_store(StoreSettings(data_dir=folder, database=database))
+    create_schema(store)
+    try:
+        yield store
+    finally:
+        store.command(f"DROP DATABASE {database}")
+        store.close()
 
 
 def empty_tables(store: Store) -> None:

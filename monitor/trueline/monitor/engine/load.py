@@ -169,9 +169,8 @@ class _Document:
         try:
             node = loader.get_single_node()
             if not isinstance(node, yaml.MappingNode):
-                raise RuleFileError(
-                    [Problem(path, 1, 1, "a rule file is a mapping of fields, which this is not")]
-                )
+                line = node.start_mark.line + 1 if node is not None else 1
+                raise RuleFileError([Problem(path, line, 1, "a rule file is a mapping of fields, not this")])
             self._walk(node, ())
             self.content: dict[str, Any] = loader.construct_document(node)
         except yaml.MarkedYAMLError as error:
