@@ -151,6 +151,10 @@ def test_hashes_can_be_withheld() -> None:
     assert extractor.bind("u1", "user").value == ""
 
 
+def test_content_is_no_identity() -> None:
+    assert EXTRACTOR.extract(PLAN, ("x" * 1025,)) == Identities()
+
+
 def test_blank_binding_is_nobody() -> None:
     assert EXTRACTOR.bind("  ", "user").value == ""
     assert EXTRACTOR.extract(PLAN, ("",), bound=(EXTRACTOR.bind("", "user"),)) == Identities()

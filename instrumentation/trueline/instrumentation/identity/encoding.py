@@ -103,11 +103,11 @@ class Relatives:
                 if digest.startswith(lower) and (not upper or text == text.upper()):
                     cut = "" if len(text) == len(digest) else f"/{len(text)}"
                     return f"{name}{upper}{cut}"
-        if text.isdecimal():
+        if text.isdecimal():  # also: the first digits of a number are another number
             return self._as_integer(text)
         if text == self._raw.upper():
             return f"{shape_of(self._raw).removesuffix('/upper')}/upper"
-        if len(text) >= MIN_CUT and self._raw.startswith(text) and not self._raw.isdecimal():
+        if len(text) >= MIN_CUT and self._raw.startswith(text):
             return f"raw/{len(text)}"
         return None
 
