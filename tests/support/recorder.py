@@ -72,6 +72,8 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Recorder]]
 
     def start(**arguments: Any) -> Recorder:
         recorder = Recorder()
+        # On a busy machine a statement must not leave as `open` before its transaction ends.
+        arguments.setdefault("hold", 30)
         instrument(tracer_provider=recorder.provider, logger_provider=recorder.loggers, **arguments)
         return recorder
 

@@ -105,7 +105,6 @@ class ConnectionState:
                 transaction.committed()
         self.holder.hold(transaction, record)
         if transaction.ended:
-            self.explicit = False
             self.settle()
 
     def statement_failed(self, record: StatementRecord, dbapi_connection: Any, *, disconnected: bool) -> None:
@@ -258,7 +257,6 @@ class ConnectionState:
         if transaction is not None and not transaction.ended:
             with transaction.lock:
                 transaction.rolled_back(Reason.ABANDONED, None if error is None else cause_of(error))
-        self.explicit = False
         self.settle()
 
     def settle(self) -> None:
@@ -267,6 +265,7 @@ class ConnectionState:
         if transaction is None or not transaction.ended:
             return
         self.transaction = None
+        self.explicit = False
         transaction.settle()
         self.holder.settled(transaction)
 
