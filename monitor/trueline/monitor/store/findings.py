@@ -125,7 +125,7 @@ class StoredFindings:
         """A finding's events, oldest first: at, action, who, why, state."""
         return self._store.query(
             "SELECT at, action, who, why, state FROM finding_events WHERE finding_id = {id:String} "
-            "ORDER BY at, sequence",
+            "ORDER BY sequence",
             {"id": finding_id},
         ).dicts()
 
