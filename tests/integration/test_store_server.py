@@ -1,10 +1,22 @@
-"""The address of a ClickHouse server."""
+"""A ClickHouse server: its address, and the same client over its HTTP interface."""
 
 from __future__ import annotations
 
-import pytest
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
-from trueline.monitor.errors import SettingsError
+import pytest
+from support import clickhouse_http
+from support.monitor_process import MonitorProcess
+from support.otlp import PROTOBUF, trace_request
+
+from trueline.monitor.errors import DataRefusedError, QueryError, SettingsError, StoreError
+from trueline.monitor.settings import StoreSettings
+from trueline.monitor.store.client import Limits, Store, open_store
 from trueline.monitor.store.server import parse_url
 
 
@@ -45,3 +57,82 @@ def test_anything_else_is_refused_with_an_example(url: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said) as caught:
         parse_url(url)
     assert "http://host:8123/database" in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The real engine behind ClickHouse's HTTP interface, in a process and a time zone of its own."""
+    process = subprocess.Popen(
+        [sys.executable, clickhouse_http.__file__, str(tmp_path_factory.mktemp("server"))],
+        env={**os.environ, "TZ": "Asia/Tokyo"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.communicate()
+    assert process.returncode == 0
+
+
+@pytest.fixture
+def store(server: str, tmp_path: Path) -> Iterator[Store]:
+    settings = StoreSettings(tmp_path, clickhouse_url=f"{server}/some_db", clickhouse_password="pass")
+    store = open_store(settings)
+    store.command(
+        "CREATE OR REPLACE TABLE t (at DateTime64(9), tags Map(LowCardinality(String), String), n Int64) "
+        "ENGINE = MergeTree ORDER BY at"
+    )
+    yield store
+    store.close()
+
+
+def test_the_same_client_over_http(store: Store, server: str) -> None:
+    assert (store.database, store.description) == ("some_db", server)
+    moment = datetime(2025, 11, 20, 10, 53, 20, 123456, tzinfo=UTC)
+    store.insert("t", {"at": [moment], "tags": [{"k": "v"}], "n": [1]})
+    store.insert("t", {"at": [1_763_636_000_123_456_789], "tags": [{}], "n": [2]})
+    rows = store.query("SELECT at, tags, toUnixTimestamp64Nano(at) AS ns FROM t ORDER BY at").dicts()
+    assert rows[0] == {"at": moment, "tags": {"k": "v"}, "ns": 1_763_636_000_123_456_000}
+    assert rows[1]["ns"] == 1_763_636_000_123_456_789
+    bound = store.query("SELECT n FROM t WHERE at = {at:DateTime64(6)}", {"at": moment, "unused": 1})
+    assert bound.rows == [(1,)]
+
+
+def test_limits_and_refusals_over_http(store: Store) -> None:
+    limits = Limits(seconds=1, memory_bytes=100 << 20, rows=10)
+    endless = "SELECT count() FROM numbers(1000000000000) WHERE sipHash64(number) = 1"
+    for sql, limit in (("SELECT number FROM numbers(11)", "rows"), (endless, "time")):
+        with pytest.raises(QueryError, match=f"limit of {limit}") as caught:
+            store.query_read_only(sql, limits=limits)
+        assert caught.value.limit == limit
+    for sql in ("DROP TABLE t", "INSERT INTO t (n) VALUES (1)", "SELECT 1 SETTINGS max_execution_time = 0"):
+        with pytest.raises(QueryError, match="READONLY"):
+            store.query_read_only(sql)
+    with pytest.raises(QueryError, match=r"^Unknown expression identifier `nope`"):
+        store.query("SELECT nope FROM t")
+    with pytest.raises(DataRefusedError):
+        store.insert("t", {"n": [2**63]})
+    assert store.query("SELECT count() FROM t").scalar() == 0
+
+
+def test_a_wrong_password(server: str, tmp_path: Path) -> None:
+    settings = StoreSettings(tmp_path, clickhouse_url=server, clickhouse_password="wrong")
+    with pytest.raises(StoreError, match=r"refused the user 'default' or its password.*PASSWORD"):
+        open_store(settings)
+
+
+def test_the_monitor_on_a_server(server: str, tmp_path: Path) -> None:
+    monitor = MonitorProcess(
+        tmp_path / "unused",
+        *["--clickhouse-url", f"{server}/monitor_db"],
+        environment={"TRUELINE_CLICKHOUSE_PASSWORD": "pass"},
+    )
+    body = trace_request(bytes(range(16))).SerializeToString()
+    assert monitor.http.post("/v1/traces", content=body, headers=PROTOBUF).status_code == 200
+    assert len(monitor.trace(bytes(range(16)).hex())) == 1
+    assert monitor.http.get("/readyz").status_code == 200
+    assert server in monitor.next_line()
+    assert monitor.end() == 0
+    assert monitor.log.read_text() == ""
+    assert not (tmp_path / "unused").exists()

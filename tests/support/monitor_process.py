@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 #: Generous: the machine may be busy with other things.
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

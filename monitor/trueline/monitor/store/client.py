@@ -40,7 +40,9 @@ MAX_CLIENTS: Final = 8
 _PARAMETER: Final = re.compile(r"\{([A-Za-z_]\w*)\s*:")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
-_NOISE: Final = re.compile(r"\(version [^()]*\)\.?|Code: \d+\. |DB::Exception: ")
+_NOISE: Final = re.compile(
+    r"^.*server response: |\(version [^()]*\)\.?|\(for url [^()]*\)|Code: \d+\. |DB::Exception: "
+)
 _ERROR_NAME: Final = re.compile(r"(?:[. ]*\(([A-Z][A-Z_]+)\)[ .]*)+$")
 
 # Set for every client. The batching is ours: async_insert would add its own wait to each insert.
@@ -138,8 +140,8 @@ class Store:
     def insert(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """Insert rows given as columns of equal length; columns left out take their defaults.
 
-        Times are nanoseconds since 1970 (int) for DateTime64(9), else timezone-aware datetimes. When this
-        returns the rows are in the table. Raise DataRefusedError if the rows cannot be stored.
+        The times of a column are all nanoseconds since 1970 (int, for DateTime64(9)) or all timezone-aware
+        datetimes. When this returns the rows are in the table. Raise DataRefusedError if the rows cannot be stored.
         """
         lengths = {len(values) for values in columns.values()}
         if len(lengths) > 1:
