@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 import chdb
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]
 
 connect: Any = chdb.connect  # untyped
 #: URL parameters that are the interface's own; all others are settings.

@@ -141,7 +141,8 @@ class Store:
         """Insert rows given as columns of equal length; columns left out take their defaults.
 
         The times of a column are all nanoseconds since 1970 (int, for DateTime64(9)) or all timezone-aware
-        datetimes. When this returns the rows are in the table. Raise DataRefusedError if the rows cannot be stored.
+        datetimes. When this returns the rows are in the table. Raise DataRefusedError if they cannot be
+        stored.
         """
         lengths = {len(values) for values in columns.values()}
         if len(lengths) > 1:
