@@ -81,15 +81,22 @@ class _Page:
         self._print(f"\n{heading}", "bold cyan")
 
     def prose(self, text: str) -> None:
-        """Markdown as text: paragraphs and lists wrapped, code left exactly as it is, to be copied."""
+        """Markdown as text: paragraphs, lists and tables set, code left exactly as it is, to be copied."""
         code = False
         paragraph: list[str] = []
+        table: list[str] = []
         for line in [*text.splitlines(), ""]:
             fence = line.lstrip().startswith("```")
-            if not code and (fence or not line.strip() or _LIST_ITEM.match(line)):
+            row = not code and line.lstrip().startswith("|")
+            if not code and (fence or row or not line.strip() or _LIST_ITEM.match(line)):
                 self._wrapped(" ".join(paragraph))
                 paragraph = []
-            if fence:
+            if table and not row:
+                self._table(table)
+                table = []
+            if row:
+                table.append(line)
+            elif fence:
                 code = not code
             elif code:
                 self._print(f"{_INDENT * 2}{line}", "green")
@@ -129,10 +136,19 @@ class _Page:
             for item in items:
                 mark = ">" if item["named"] else " "
                 head = f"{mark} {times[id(item)]:>{wide}}  {names[id(item)]:<{broad}}  "
-                bad = item["status"] in ("error", "fatal", "critical") or item["outcome"] == "rolled_back"
-                self._wrapped(item["text"] + _duration(item), head, "red" if bad else "")
+                self._wrapped(item["text"] + _duration(item), head, "red" if _is_bad(item) else "")
         if len(evidence) > len(shown):
             self._wrapped(f"and {len(evidence) - len(shown)} more spans and log lines (--json shows all)")
+
+    def _table(self, lines: Sequence[str]) -> None:
+        rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+        rows = [row for row in rows if not all(re.fullmatch(":?-*:?", cell) for cell in row)]
+        columns = max((len(row) for row in rows), default=0)
+        rows = [row + [""] * (columns - len(row)) for row in rows]
+        widths = [max(len(row[column]) for row in rows) for column in range(columns)]
+        for row in rows:
+            cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
+            self._print(f"{_INDENT}{'  '.join(cells).rstrip()}")
 
     def _wrapped(self, text: str, head: str = "", style: str = "") -> None:
         if not text.strip() and not head:
@@ -231,6 +247,13 @@ def _history(finding: Mapping[str, Any]) -> list[str]:
         + (f": {event['why']}" if event["why"] else "")
         for event in finding["events"]
     ]
+
+
+def _is_bad(item: Mapping[str, Any]) -> bool:
+    if item["status"] in ("error", "fatal", "critical"):
+        return True
+    undone: bool = item["outcome"] == "rolled_back"
+    return undone and item["attributes"].get("trueline.statement.kind") != "read"
 
 
 def _service(item: Mapping[str, Any]) -> str:

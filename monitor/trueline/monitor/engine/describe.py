@@ -39,6 +39,9 @@ def describe(item: Mapping[str, Any]) -> str:
     outcome = outcome_text(item["outcome"], item["reason"])
     if semconv.STATEMENT_KIND in attributes:
         text = _statement(item, attributes)
+        if attributes[semconv.STATEMENT_KIND] == "read":
+            # How a transaction ends does not matter to what it read, and most drivers roll back idle ones.
+            return text
     elif semconv.TRANSACTION_OUTCOME in attributes:
         cause = _because(item, attributes)
         return f"transaction{_where(attributes)} with {_writes(attributes)}: {outcome}{cause}"
