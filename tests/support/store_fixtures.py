@@ -1,4 +1,7 @@
-"""A real store for tests: the embedded engine in a temporary folder, a database of its own for each test."""
+"""A real store for tests: the embedded engine in a temporary folder.
+
+The engine is started once, and so is the schema made: both take longer than most tests.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +24,38 @@ def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-@pytest.fixture
-def empty_store(store_folder: Path) -> Iterator[Store]:
-    """A store without any table."""
-    store = open_store(StoreSettings(data_dir=store_folder, database=f"test_{next(_numbers)}"))
-    try:
-        yield store
-    finally:
-        store.command(f"DROP DATABASE {store.database}")
-        store.close()
-
-
 def create_schema(store: Store) -> None:
     """Run every schema file in order."""
     for path in sorted(generate.SCHEMA_FOLDER.glob("*.sql")):
         store.command(path.read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="session")
+def shared_store(store_folder: Path) -> Iterator[Store]:
+    """A store with the whole schema, for as long as the tests run: while it is open the engine stays."""
+    store = open_store(StoreSettings(data_dir=store_folder, database="shared"))
+    create_schema(store)
+    yield store
+    store.close()
+
+
 @pytest.fixture
-def store(empty_store: Store) -> Store:
-    """A store with the whole schema."""
-    create_schema(empty_store)
-    return empty_store
+def store(shared_store: Store) -> Store:
+    """A store with the whole schema and no rows."""
+    tables = shared_store.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
+    )
+    for (table,) in tables:
+        shared_store.command(f"TRUNCATE TABLE {table}")
+    return shared_store
+
+
+@pytest.fixture
+def empty_store(shared_store: Store, store_folder: Path) -> Iterator[Store]:
+    """A store without any table, in a database of its own."""
+    store = open_store(StoreSettings(data_dir=store_folder, database=f"empty_{next(_numbers)}"))
+    try:
+        yield store
+    finally:
+        store.command(f"DROP DATABASE {store.database}")
+        store.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ RULES = Path(__file__).parents[2] / "rules"
 
 
 def insert_telemetry(
-    store: Store, *, now: datetime | None = None, **tables: list[Mapping[str, Any]]
+    store: Store, *, now: datetime | None = None, **tables: Sequence[Mapping[str, Any]]
 ) -> datetime:
     """Insert compact rows (``statements=[{"at": "-5s", "write": "expenses"}]``); returns what was now."""
     moment = now or datetime.now(UTC)

@@ -155,7 +155,7 @@ TYPED_TABLES: Final = (
     TypedTable(
         Table.STATEMENTS,
         10,
-        "One row for each executed SQL statement, as it was exported. Rules read statements_resolved\n"
+        "One row for each executed SQL statement, as it was exported_row. Rules read statements_resolved\n"
         "-- instead, where the outcome is final.",
         IS_STATEMENT,
         derived=EXCEPTION[:1],
@@ -305,18 +305,18 @@ def render_view(typed: TypedTable) -> str:
 
 def render_resolved() -> str:
     """CREATE VIEW of the statements with their final outcomes."""
-    undone = "has(settling.undone, exported.span_id)"
-    late = "exported.received_at < now64(3) - INTERVAL 10 MINUTE"
+    undone = "has(settlement_row.undone, exported_row.span_id)"
+    late = "exported_row.received_at < now64(3) - INTERVAL 10 MINUTE"
     final = {
-        "outcome": f"multiIf(exported.outcome != 'open', exported.outcome, {undone}, 'rolled_back',"
-        f" settling.outcome != '', settling.outcome, {late}, 'rolled_back', 'open')",
-        "reason": f"multiIf(exported.outcome != 'open', exported.reason, {undone}, 'savepoint',"
-        f" settling.outcome != '', settling.reason, {late}, 'abandoned', '')",
-        "transaction_error_type": "if(exported.outcome = 'open' AND settling.outcome != '',"
-        " settling.error_type, exported.transaction_error_type)",
+        "outcome": f"multiIf(exported_row.outcome != 'open', exported_row.outcome, {undone}, 'rolled_back',"
+        f" settlement_row.outcome != '', settlement_row.outcome, {late}, 'rolled_back', 'open')",
+        "reason": f"multiIf(exported_row.outcome != 'open', exported_row.reason, {undone}, 'savepoint',"
+        f" settlement_row.outcome != '', settlement_row.reason, {late}, 'abandoned', '')",
+        "transaction_error_type": "if(exported_row.outcome = 'open' AND settlement_row.outcome != '',"
+        " settlement_row.error_type, exported_row.transaction_error_type)",
     }
     body = ",\n    ".join(
-        f"{final.get(column.name, f'exported.{column.name}')} AS {column.name}"
+        f"{final.get(column.name, f'exported_row.{column.name}')} AS {column.name}"
         for column in columns(Table.STATEMENTS)
     )
     return (
@@ -324,9 +324,10 @@ def render_resolved() -> str:
         "-- A statement that was exported before its transaction ended (outcome 'open') takes the outcome\n"
         "-- of its transaction's span; ten minutes after its arrival without one it reads as abandoned.\n"
         f"{PROVENANCE}"
-        f"CREATE OR REPLACE VIEW statements_resolved AS\nSELECT\n    {body}\nFROM statements AS exported\n"
-        "ANY LEFT JOIN settlements AS settling\n"
-        "    ON settling.transaction_id = if(exported.outcome = 'open', exported.transaction_id, '')\n"
+        f"CREATE OR REPLACE VIEW statements_resolved AS\nSELECT\n    {body}\n"
+        "FROM statements AS exported_row\nANY LEFT JOIN settlements AS settlement_row\n"
+        "    ON settlement_row.transaction_id\n"
+        "    = if(exported_row.outcome = 'open', exported_row.transaction_id, '')\n"
     )
 
 

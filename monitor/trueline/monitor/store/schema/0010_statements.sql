@@ -1,4 +1,4 @@
--- One row for each executed SQL statement, as it was exported. Rules read statements_resolved
+-- One row for each executed SQL statement, as it was exported_row. Rules read statements_resolved
 -- instead, where the outcome is final.
 -- Made by trueline.monitor.store.generate from the telemetry contract: change that, not this file.
 CREATE TABLE IF NOT EXISTS statements

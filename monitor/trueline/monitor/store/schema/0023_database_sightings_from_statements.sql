@@ -12,15 +12,15 @@ SELECT
     database_url_variable,
     db_system,
     db_namespace,
-    groupUniqArrayArray(statement.database_rungs) AS database_rungs,
-    groupUniqArrayArray(if(statement.version = '', [], [toString(statement.version)])) AS versions,
-    min(statement.started_at) AS first_seen,
-    max(statement.started_at) AS last_seen,
-    max(statement.received_at) AS last_received_at,
-    toUInt64(countIf(statement.kind = 'read')) AS reads,
-    toUInt64(countIf(statement.kind = 'write')) AS writes
-FROM statements AS statement
-WHERE statement.database != ''
+    groupUniqArrayArray(statement_row.database_rungs) AS database_rungs,
+    groupUniqArrayArray(if(statement_row.version = '', [], [toString(statement_row.version)])) AS versions,
+    min(statement_row.started_at) AS first_seen,
+    max(statement_row.started_at) AS last_seen,
+    max(statement_row.received_at) AS last_received_at,
+    toUInt64(countIf(statement_row.kind = 'read')) AS reads,
+    toUInt64(countIf(statement_row.kind = 'write')) AS writes
+FROM statements AS statement_row
+WHERE statement_row.database != ''
 GROUP BY
     environment, application, service, process_kind, database, database_schema, database_role, database_url,
     database_url_variable, db_system, db_namespace

@@ -24,10 +24,10 @@ SELECT
     ) AS versions,
     min(Timestamp) AS first_seen,
     max(Timestamp) AS last_seen,
-    max(record.received_at) AS last_received_at,
+    max(log_row.received_at) AS last_received_at,
     toUInt64(0) AS reads,
     toUInt64(0) AS writes
-FROM otel_logs AS record
+FROM otel_logs AS log_row
 WHERE (EventName = 'trueline.database.connected' OR LogAttributes['event.name'] = 'trueline.database.connected')
     AND LogAttributes['trueline.database.fingerprint'] != ''
 GROUP BY

@@ -1,7 +1,7 @@
 -- One row for each identity that a statement touches in a table: whose rows were read or written where, in which
--- column and encoding; `set_keys` are all the identity columns that the statement sets, each with its encoding
--- ('expenses.user_id integer'). Rules read the view identity_uses instead, where the outcome is final; here it is as it
--- was exported.
+-- column and encoding. `set_keys` are all the identity columns that the statement sets, each with its encoding
+-- ('expenses.user_id integer'). Rules read the view identity_uses instead, where the outcome is final: here it is
+-- as it was exported.
 CREATE TABLE IF NOT EXISTS identity_statements
 (
     received_at DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
