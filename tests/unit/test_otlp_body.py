@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import tracemalloc
 import zlib
 from collections.abc import Iterable
 from typing import Any
@@ -56,6 +57,20 @@ def test_a_gzip_bomb_stops_at_the_limit() -> None:
         inflate(bomb, "gzip")
     exact = gzip.compress(bytes(MAX_BODY_BYTES))
     assert len(inflate(exact, "gzip")) == MAX_BODY_BYTES
+
+
+def test_a_bomb_is_never_held_in_memory() -> None:
+    deflater = zlib.compressobj(wbits=31)
+    zeros = bytes(1 << 20)
+    bomb = b"".join([*(deflater.compress(zeros) for _ in range(200)), deflater.flush()])
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError):
+            inflate(bomb, "gzip")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * MAX_BODY_BYTES
 
 
 def test_members_are_bounded_together() -> None:
