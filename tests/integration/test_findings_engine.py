@@ -317,6 +317,22 @@ def test_an_aggregate_rule_judges_each_bucket_once(bench: Bench, make_rule: Call
     assert bench.only().count == 2
 
 
+def test_a_trigger_that_finds_nothing_spares_the_query(bench: Bench, make_rule: Callable[..., Rule]) -> None:
+    trigger = (
+        "trigger: SELECT 1 FROM transactions WHERE received_at >= {start:DateTime64(3)} AND writes > 0\n"
+    )
+    bench.rule = make_rule(("query: |", f"{trigger}query: |"))
+    bench.restart()
+    bench.lose(writes=0)
+    bench.clock.forward(seconds=2)
+    bench.tick()
+    assert (len(bench.seen), bench.all()) == (1, [])
+    bench.lose()
+    bench.clock.forward(seconds=2)
+    bench.tick()
+    assert (len(bench.seen), bench.only().count) == (3, 1)
+
+
 def test_an_accepted_group_raises_nothing(bench: Bench, make_rule: Callable[..., Rule]) -> None:
     accepted = "exceptions: [{match: {service: 'w*', application: shop}, reason: known}]\nquery: |"
     bench.rule = make_rule(("query: |", accepted))

@@ -48,6 +48,21 @@ def test_bad_files_are_refused_with_place_and_reason(path: Path) -> None:
     assert str(refused.value).startswith(f"{path}:")
 
 
+def test_a_trigger_is_fenced_like_the_query(tmp_path: Path) -> None:
+    text = (DATA / "minimal-good.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "rule.yaml"
+    for trigger, said in [
+        ("SELECT 1 FROM system.one", r"13:24: trigger: system\.one names a database"),
+        (
+            "SELECT 1 FROM entries WHERE http_status > {most:UInt32}",
+            "trigger: parameter most is not in params",
+        ),
+    ]:
+        path.write_text(text.replace("query: |", f"trigger: |\n  {trigger}\nquery: |"), encoding="utf-8")
+        with pytest.raises(RuleFileError, match=said):
+            load_rule(path)
+
+
 def test_an_empty_file_is_no_rule(tmp_path: Path) -> None:
     empty = tmp_path / "empty.yaml"
     empty.touch()

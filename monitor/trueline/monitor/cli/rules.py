@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -109,8 +110,12 @@ def _test(rule: Rule, store: Store) -> int:
     """Run one rule's tests, print how they went, and return how many failed."""
     from datetime import UTC, datetime
 
+    from trueline.monitor.engine.evaluate import select
     from trueline.monitor.engine.rule_rows import TOUCHED_TABLES
     from trueline.monitor.engine.rule_tests import run_rule_tests
+
+    def query(sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return store.query_read_only(sql, parameters).dicts()
 
     def clear() -> None:
         for table in TOUCHED_TABLES:
@@ -118,7 +123,7 @@ def _test(rule: Rule, store: Store) -> int:
 
     results = run_rule_tests(
         rule,
-        query=lambda sql, parameters: store.query_read_only(sql, parameters).dicts(),
+        query=lambda _, parameters: select(rule, parameters, query),
         insert=store.insert,
         clear=clear,
         now=datetime.now(UTC),

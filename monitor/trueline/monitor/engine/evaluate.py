@@ -44,7 +44,7 @@ def parameters(rule: Rule, window: Window) -> dict[str, Any]:
 
 def evaluate(rule: Rule, window: Window, query: Query) -> list[Sighting]:
     """Run the rule over the window; raises TruelineError where the query fails or a row makes no sense."""
-    rows = query(rule.query.sql, parameters(rule, window))
+    rows = select(rule, parameters(rule, window), query)
     found: dict[str, Sighting] = {}
     for row in rows:
         if _is_excepted(rule, row):
@@ -52,6 +52,13 @@ def evaluate(rule: Rule, window: Window, query: Query) -> list[Sighting]:
         one = sighting(rule, row)
         found[one.finding_id] = combine(found[one.finding_id], one) if one.finding_id in found else one
     return list(found.values())
+
+
+def select(rule: Rule, bound: Mapping[str, Any], query: Query) -> list[dict[str, Any]]:
+    """The rule's rows; none, at little cost, where its trigger finds nothing that could matter."""
+    if rule.trigger is not None and not query(rule.trigger.sql, bound):
+        return []
+    return query(rule.query.sql, bound)
 
 
 def sighting(rule: Rule, row: Mapping[str, Any]) -> Sighting:

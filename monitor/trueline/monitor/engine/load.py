@@ -12,16 +12,24 @@ import yaml
 from jinja2 import TemplateSyntaxError
 from pydantic import BaseModel, ValidationError
 
-from trueline.monitor.engine.fence import FenceError, fence
+from trueline.monitor.engine.fence import FencedQuery, FenceError, fence
 from trueline.monitor.engine.rule import ROW_COLUMNS, WINDOW_PARAMETERS, Rule, RuleDefinition
 from trueline.monitor.engine.templates import Template
 from trueline.monitor.errors import TruelineError
 
+#: Where a field is in a file: names and positions from the top.
+Where = tuple[str | int, ...]
 #: What templates can use beside the row's columns: the finding's own counts and the rule's params.
 _TEMPLATE_NAMES: Final = frozenset({"params", *ROW_COLUMNS})
+_TEMPLATES: Final[tuple[Where, ...]] = (
+    ("summary",),
+    ("explanation",),
+    ("remediation", "now"),
+    ("remediation", "then"),
+    ("remediation", "check"),
+)
 #: A rule file beyond this size, in bytes, is not read.
 _MAX_FILE: Final = 1 << 20
-Path_ = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,43 +115,20 @@ def load_rule(path: Path) -> Rule:
 
 
 def _compile(document: _Document, definition: RuleDefinition) -> Rule:
-    problems: list[Problem] = []
-    try:
-        query = fence(definition.query)
-    except FenceError as error:
-        raise RuleFileError([document.problem(("query",), str(error), error.line, error.column)]) from None
-    for name, declared in query.parameters.items():
-        known = {param: definition.params[param].type for param in definition.params}
-        known |= dict.fromkeys(WINDOW_PARAMETERS, "DateTime64(3)")
-        if name not in known:
-            problems.append(document.problem(("query",), f"parameter {name} is not in params"))
-        elif known[name] != declared:
-            problems.append(
-                document.problem(
-                    ("query",), f"parameter {name} is {declared} here and {known[name]} in params"
-                )
-            )
-    unread = {"start", "end", *definition.params} - set(query.parameters)
-    problems += [
-        document.problem(("query",), f"the query does not use parameter {name}") for name in sorted(unread)
-    ]
+    query = _fenced(document, "query", definition.query)
+    trigger = _fenced(document, "trigger", definition.trigger) if definition.trigger else None
+    problems = _parameter_problems(document, definition, query, trigger)
     missing = set() if query.columns is None else {*ROW_COLUMNS, *definition.group_by} - set(query.columns)
     problems += [
         document.problem(("query",), f"the query has no result column {name}") for name in sorted(missing)
     ]
     templates: dict[str, Template] = {}
-    for where in (
-        ("summary",),
-        ("explanation",),
-        ("remediation", "now"),
-        ("remediation", "then"),
-        ("remediation", "check"),
-    ):
+    for where in _TEMPLATES:
         source: Any = definition
         for part in where:
-            source = getattr(source, part)
+            source = getattr(source, str(part))
         try:
-            template = templates[where[-1]] = Template(source)
+            template = templates[str(where[-1])] = Template(source)
         except TemplateSyntaxError as error:
             problems.append(document.problem(where, f"the template is wrong: {error.message}", error.lineno))
             continue
@@ -154,7 +139,34 @@ def _compile(document: _Document, definition: RuleDefinition) -> Rule:
                 )
     if problems:
         raise RuleFileError(problems)
-    return Rule(definition, document.path, query, templates)
+    return Rule(definition, document.path, query, trigger, templates)
+
+
+def _fenced(document: _Document, field: str, sql: str) -> FencedQuery:
+    try:
+        return fence(sql)
+    except FenceError as error:
+        raise RuleFileError([document.problem((field,), str(error), error.line, error.column)]) from None
+
+
+def _parameter_problems(
+    document: _Document, definition: RuleDefinition, query: FencedQuery, trigger: FencedQuery | None
+) -> list[Problem]:
+    known = {name: param.type for name, param in definition.params.items()}
+    known |= dict.fromkeys(WINDOW_PARAMETERS, "DateTime64(3)")
+    problems = []
+    for field, one in (("query", query), ("trigger", trigger)):
+        for name, declared in one.parameters.items() if one else ():
+            if name not in known:
+                problems.append(document.problem((field,), f"parameter {name} is not in params"))
+            elif known[name] != declared:
+                said = f"parameter {name} is {declared} here and {known[name]} in params"
+                problems.append(document.problem((field,), said))
+    unread = {"start", "end", *definition.params} - set(query.parameters)
+    problems += [
+        document.problem(("query",), f"the query does not use parameter {name}") for name in sorted(unread)
+    ]
+    return problems
 
 
 class _Document:
@@ -163,8 +175,8 @@ class _Document:
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
         self._lines = text.splitlines()
-        self._marks: dict[Path_, yaml.Mark] = {}
-        self._blocks: set[Path_] = set()
+        self._marks: dict[Where, yaml.Mark] = {}
+        self._blocks: set[Where] = set()
         loader = yaml.SafeLoader(text)
         try:
             node = loader.get_single_node()
@@ -184,7 +196,7 @@ class _Document:
         finally:
             loader.dispose()
 
-    def _walk(self, node: yaml.Node, where: Path_) -> None:
+    def _walk(self, node: yaml.Node, where: Where) -> None:
         self._marks.setdefault(where, node.start_mark)
         if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
             self._blocks.add(where)
@@ -207,7 +219,7 @@ class _Document:
                 self._marks[(*where, name, "")] = key.start_mark
                 self._walk(value, (*where, name))
 
-    def problem(self, where: Path_, message: str, line: int = 0, column: int = 0) -> Problem:
+    def problem(self, where: Where, message: str, line: int = 0, column: int = 0) -> Problem:
         """A problem at a field, or at a line and column (from 1) of its text."""
         field = ".".join(str(part) for part in where)
         while where and where not in self._marks:
@@ -222,7 +234,7 @@ class _Document:
 
     def problem_of(self, detail: Mapping[str, Any]) -> Problem:
         """The problem of one entry of pydantic's list."""
-        where: Path_ = tuple(detail["loc"])
+        where: Where = tuple(detail["loc"])
         name = str(where[-1]) if where else ""
         if detail["type"] == "extra_forbidden":
             mark = self._marks.get((*where, ""), self._marks[()])
@@ -241,7 +253,7 @@ class _Document:
         return self.problem(where, message[:1].lower() + message[1:])
 
 
-def _fields(where: Path_) -> list[str]:
+def _fields(where: Where) -> list[str]:
     """Names of the fields at a place of the file."""
     model: type[BaseModel] = RuleDefinition
     for part in where:

@@ -171,6 +171,11 @@ class RuleDefinition(_Part):
         description="Result columns that make one finding: stable ones, never a version, instance or trace.",
     )
     resolve: Resolve
+    trigger: Text | None = Field(
+        default=None,
+        description="One cheap SELECT with the same parameters. Where it returns no row, the query is not "
+        "run: so it must return one whenever the query would.",
+    )
     query: Text
     summary: Text = Field(description="Template: one sentence, what is wrong and where.")
     explanation: Text = Field(
@@ -205,6 +210,7 @@ class Rule:
     definition: RuleDefinition
     path: Path
     query: FencedQuery
+    trigger: FencedQuery | None
     templates: Mapping[str, Template]
 
     @property
@@ -232,6 +238,7 @@ class Rule:
                 "params",
                 "group_by",
                 "query",
+                "trigger",
                 "exceptions",
             },
         )

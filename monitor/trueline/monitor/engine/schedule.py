@@ -32,8 +32,8 @@ MAX_BACKOFF: Final = timedelta(minutes=1)
 UPKEEP_INTERVAL: Final = timedelta(seconds=10)
 #: Time in which nothing arrived is written down in lines of this length, at least.
 IDLE_LINE: Final = timedelta(minutes=1)
-#: A rule rests this many times as long as its last evaluation took: a quarter of a core is the most it takes.
-REST: Final = 3
+#: A rule rests this many times as long as its last evaluation took, so that a slow one leaves room.
+REST: Final = 1
 #: So long after a sighting, spans that ended later (the request around it) are still added to its evidence.
 EVIDENCE_AGE: Final = timedelta(minutes=2)
 
