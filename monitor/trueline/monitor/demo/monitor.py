@@ -16,13 +16,13 @@ from trueline.monitor.demo.judge import Finding, Place
 from trueline.monitor.demo.processes import Child, Children, DemoError
 
 #: Seconds that the monitor may take to start on a slow machine.
-START_SECONDS = 45.0
+START_SECONDS = 90.0
 #: Seconds between two looks at the findings.
 LOOK_SECONDS = 0.1
 #: Seconds that spans may be on their way: held for their transaction's outcome, queued, exported.
 ARRIVAL_SECONDS = 3.0
 #: Seconds that rules may take to have judged what has arrived.
-JUDGE_SECONDS = 40.0
+JUDGE_SECONDS = 60.0
 
 
 #: A process as the monitor knows it: environment, application, service.

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -105,11 +106,11 @@ class Child:
         """Ask it to end, without waiting."""
         self._signal(signal.SIGTERM)
 
-    def stop(self, grace: float = GRACE_SECONDS) -> None:
-        """End it and everything it started."""
+    def stop(self, deadline: float) -> None:
+        """End it and everything it started; after ``deadline`` (time.monotonic) without asking again."""
         self.terminate()
         try:
-            self.process.wait(grace)
+            self.process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             pass
         # Even after an orderly end: whatever is left of its group goes too.
@@ -156,13 +157,15 @@ class Children:
         for child in self._all.values():
             child.check()
 
-    def stop(self) -> None:
-        """Stop all of them, side by side."""
-        for child in self._all.values():
+    def stop(self, some: Iterable[Child] | None = None) -> None:
+        """Stop some of them, side by side; all if none are named."""
+        stopping = list(self._all.values() if some is None else some)
+        deadline = time.monotonic() + GRACE_SECONDS
+        for child in stopping:
             child.terminate()
-        for child in self._all.values():
-            child.stop()
-        self._all.clear()
+        for child in stopping:
+            child.stop(deadline)
+            del self._all[child.name]
 
 
 def free_ports(count: int) -> list[int]:

@@ -25,7 +25,7 @@ from trueline.monitor.demo.stage import Stage
 from trueline.monitor.errors import TruelineError
 
 #: Seconds after which an incident counts as not found.
-PATIENCE_SECONDS = 25.0
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

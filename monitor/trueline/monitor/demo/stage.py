@@ -25,7 +25,7 @@ TEMPLATE = "expenses_empty"
 #: The name of the model provider's process.
 MODEL = "model"
 #: Seconds that a process may take to start on a slow machine.
-START_SECONDS = 45.0
+START_SECONDS = 90.0
 #: Seconds that the expense service waits for the model.
 MODEL_TIMEOUT = 0.4
 #: Seconds until a replica has what its primary committed.
@@ -107,8 +107,8 @@ class Stage:
             web.close()
         if self._model is not None:
             self._model.close()
-        # Services first: PostgreSQL waits for its clients before it stops.
-        self._children.stop()
+        # Services first: PostgreSQL waits for its clients, and they have telemetry to get rid of.
+        self._children.stop(self._running.values())
         self._postgres.stop()
 
     # -- building ------------------------------------------------------------------------------------------

@@ -66,6 +66,11 @@ async def complete(request: ChatRequest, authorization: Annotated[str, Header()]
 
 
 if __name__ == "__main__":
+    # Callers that gave up long ago are not waited for at the end.
     uvicorn.run(
-        app, host=os.environ.get("HOST", "127.0.0.1"), port=int(os.environ["PORT"]), log_level="warning"
+        app,
+        host=os.environ.get("HOST", "127.0.0.1"),
+        port=int(os.environ["PORT"]),
+        log_level="warning",
+        timeout_graceful_shutdown=1,
     )

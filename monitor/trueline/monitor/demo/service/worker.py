@@ -17,6 +17,7 @@ import os
 import sys
 from typing import Any
 
+from opentelemetry.trace import SpanKind, get_tracer
 from sqlalchemy import ColumnElement, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
@@ -41,13 +42,14 @@ BUDGET = text("SELECT limit_cents FROM budgets WHERE user_id = :user_id ORDER BY
 READ_KEY = os.environ.get("READ_KEY", "user_id_hash")
 DUPLICATE_RECEIPTS = os.environ.get("DUPLICATE_RECEIPTS", "replace")
 
+tracer = get_tracer("expenses.worker")
 databases = Databases("DATABASE_URL")
 receipts = Databases("RECEIPTS_DATABASE_URL", "DATABASE_URL")
 
 
 def summarise(psid: str) -> dict[str, Any]:
     """What a user has spent, and what is left of the budget."""
-    with bind_identity(psid, entry="summary job"), databases.session_of(psid) as session:
+    with bind_identity(psid), databases.session_of(psid) as session:
         spent = session.scalars(select(Expense.amount_cents).where(key_filter(psid))).all()
         limit = session.scalar(BUDGET, {"user_id": psid})
         total = sum(spent)
@@ -91,15 +93,16 @@ def find_receipt(merchant: str, number: str) -> int | None:
 
 def do(job: dict[str, Any]) -> dict[str, Any]:
     """Do one job of the queue."""
-    match job["job"]:
-        case "summary":
-            return summarise(job["psid"])
-        case "receipts":
-            return {"stored": [import_receipt(**receipt) for receipt in job["receipts"]]}
-        case "receipt":
-            return {"amount_cents": find_receipt(job["merchant"], job["number"])}
-        case other:
-            raise ValueError(f"unknown job {other!r}")
+    with tracer.start_as_current_span(f"{job['job']} job", kind=SpanKind.CONSUMER):
+        match job["job"]:
+            case "summary":
+                return summarise(job["psid"])
+            case "receipts":
+                return {"stored": [import_receipt(**receipt) for receipt in job["receipts"]]}
+            case "receipt":
+                return {"amount_cents": find_receipt(job["merchant"], job["number"])}
+            case other:
+                raise ValueError(f"unknown job {other!r}")
 
 
 def main() -> None:
