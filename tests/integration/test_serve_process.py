@@ -16,7 +16,7 @@ from support.monitor_process import PATIENCE, MonitorProcess, clean_environment,
 from support.otlp import PROTOBUF, trace_request
 
 #: Requests that must have been acknowledged before the monitor is ended amid further ones.
-ENOUGH = 40
+ENOUGH = 20
 STOCK_SERVICE = """
 import logging, sys
 from opentelemetry import trace
@@ -127,7 +127,7 @@ def _missing(monitor: MonitorProcess, trace_ids: list[str]) -> list[str]:
 
 
 def _post_until_the_end(monitor: MonitorProcess, number: signal.Signals) -> list[str]:
-    """Post spans from four threads, end the monitor amid them, return the trace ids that got a 200."""
+    """Post spans from two threads, end the monitor amid them, return the trace ids that got a 200."""
     acknowledged: list[str] = []
     enough = threading.Event()
 
@@ -147,7 +147,7 @@ def _post_until_the_end(monitor: MonitorProcess, number: signal.Signals) -> list
                 if len(acknowledged) >= ENOUGH:
                     enough.set()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
     assert enough.wait(PATIENCE)
