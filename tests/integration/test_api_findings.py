@@ -96,6 +96,20 @@ def test_pages_hold_everything_once(five: Bench, api: ApiClient) -> None:
     assert page["next"] is None
 
 
+def test_pages_hold_everything_once_where_times_are_equal(bench: Bench, api: ApiClient) -> None:
+    for number in range(4):
+        bench.lose(service=f"web{number}")
+    bench.clock.forward(seconds=2)
+    bench.tick()
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    for _ in range(4):
+        page = get(api, "/api/v1/findings", limit=1, **cursor)
+        seen += services(page)
+        cursor = {"cursor": page["next"]}
+    assert sorted(seen) == ["web0", "web1", "web2", "web3"]
+
+
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
