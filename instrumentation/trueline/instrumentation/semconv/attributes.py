@@ -162,7 +162,7 @@ DB_OPERATION_NAME: Final = attribute("db.operation.name", "string", STATEMENT, c
 DB_OPERATION_BATCH_SIZE: Final = attribute("db.operation.batch.size", "int", STATEMENT,
     column="batch_size", meaning="Parameter sets of one executemany.")
 DB_QUERY_TEXT: Final = attribute("db.query.text", "string", STATEMENT, column="query_text",
-    meaning="The statement without parameter values and with its literals masked.")
+    older=("db.statement",), meaning="The statement without parameter values and with its literals masked.")
 DB_QUERY_SUMMARY: Final = attribute("db.query.summary", "string", STATEMENT, column="query_summary",
     meaning="INSERT expenses: low cardinality, the span's name.")
 SERVER_ADDRESS: Final = attribute("server.address", "string", STATEMENT, TRANSACTION, AI, EVENT,

@@ -60,7 +60,7 @@ SELECT
     multiIf(SpanAttributes['db.namespace'] != '', SpanAttributes['db.namespace'], SpanAttributes['db.name']) AS db_namespace,
     multiIf(SpanAttributes['db.operation.name'] != '', SpanAttributes['db.operation.name'], SpanAttributes['db.operation']) AS operation,
     toInt64OrZero(SpanAttributes['db.operation.batch.size']) AS batch_size,
-    SpanAttributes['db.query.text'] AS query_text,
+    multiIf(SpanAttributes['db.query.text'] != '', SpanAttributes['db.query.text'], SpanAttributes['db.statement']) AS query_text,
     SpanAttributes['db.query.summary'] AS query_summary,
     multiIf(SpanAttributes['server.address'] != '', SpanAttributes['server.address'], SpanAttributes['net.peer.name']) AS server_address,
     toInt64OrZero(multiIf(SpanAttributes['server.port'] != '', SpanAttributes['server.port'], SpanAttributes['net.peer.port'])) AS server_port,
