@@ -105,3 +105,17 @@ def test_a_transaction_without_an_id_settles_nothing(store: Store) -> None:
         ],
     )
     assert outcomes(store) == [("a1", "open", ""), ("a2", "committed", "")]
+
+
+@pytest.mark.parametrize("view", ["statements_resolved", "identity_uses"])
+def test_a_bound_on_time_reaches_the_tables_key_through_the_view(store: Store, view: str) -> None:
+    insert_telemetry(store, statements=[OPEN])
+    plan = store.query(
+        f"EXPLAIN indexes = 1 SELECT outcome FROM {view}"
+        " WHERE started_at > now() - INTERVAL 1 HOUR AND environment = 'prod'"
+        " AND received_at > now() - INTERVAL 1 MINUTE"
+    )
+    text = "\n".join(line for (line,) in plan)
+    assert "toStartOfFiveMinutes(started_at)" in text
+    assert "toDate(received_at) in" in text
+    assert "Name: received_at" in text

@@ -286,6 +286,7 @@ def render_table(typed: TypedTable) -> str:
         f"CREATE TABLE IF NOT EXISTS {typed.table}\n(\n    {body}\n)\n"
         "ENGINE = MergeTree\n"
         "PARTITION BY toDate(received_at)\n"
+        "PRIMARY KEY (toStartOfFiveMinutes(started_at), environment, service)\n"
         "ORDER BY (toStartOfFiveMinutes(started_at), environment, service, started_at)\n"
         "SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1\n"
     )

@@ -1,6 +1,7 @@
 -- Spans as they came. Every column of the OpenTelemetry Collector's ClickHouse exporter, so that the Collector
 -- can write this table and Grafana can read it, and the time of arrival.
--- Time comes first in the key: most questions are about the last minutes. Partitions are days of arrival, not of
+-- Time comes first in the key: most questions are about the last minutes. The primary key leaves Timestamp out, so
+-- that a range of it is mapped to the five minutes; as a key column of its own it would prune nothing. Partitions are days of arrival, not of
 -- the spans' own clocks: a batch from a host whose clock is wrong then cannot spread over hundreds of partitions,
 -- which ClickHouse refuses.
 CREATE TABLE IF NOT EXISTS otel_traces
@@ -39,5 +40,6 @@ CREATE TABLE IF NOT EXISTS otel_traces
 )
 ENGINE = MergeTree
 PARTITION BY toDate(received_at)
+PRIMARY KEY (toStartOfFiveMinutes(Timestamp), ServiceName)
 ORDER BY (toStartOfFiveMinutes(Timestamp), ServiceName, Timestamp)
 SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1

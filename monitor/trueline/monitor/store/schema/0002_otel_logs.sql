@@ -24,5 +24,6 @@ CREATE TABLE IF NOT EXISTS otel_logs
 )
 ENGINE = MergeTree
 PARTITION BY toDate(received_at)
+PRIMARY KEY (toStartOfFiveMinutes(Timestamp), ServiceName)
 ORDER BY (toStartOfFiveMinutes(Timestamp), ServiceName, Timestamp)
 SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1

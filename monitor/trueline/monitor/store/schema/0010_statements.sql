@@ -73,5 +73,6 @@ CREATE TABLE IF NOT EXISTS statements
 )
 ENGINE = MergeTree
 PARTITION BY toDate(received_at)
+PRIMARY KEY (toStartOfFiveMinutes(started_at), environment, service)
 ORDER BY (toStartOfFiveMinutes(started_at), environment, service, started_at)
 SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1

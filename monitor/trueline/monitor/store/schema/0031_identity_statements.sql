@@ -42,5 +42,6 @@ CREATE TABLE IF NOT EXISTS identity_statements
 )
 ENGINE = MergeTree
 PARTITION BY toDate(received_at)
+PRIMARY KEY (toStartOfFiveMinutes(started_at), environment, table, identity)
 ORDER BY (toStartOfFiveMinutes(started_at), environment, table, identity, started_at)
 SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1
