@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from trueline.monitor.demo.processes import uninterrupted
 from trueline.monitor.errors import TruelineError
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class DemoPostgres:
 
     def start(self) -> None:
         """Start the primary."""
-        self._primary = _server(self._folder / "primary")
+        with uninterrupted():
+            self._primary = _server(self._folder / "primary")
         # Nothing in it has to survive a power cut, and making a database is then three times as quick.
         self.execute("postgres", "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
 
@@ -48,7 +50,8 @@ class DemoPostgres:
         self._run("pg_basebackup", "--pgdata", str(target), "--write-recovery-conf", *_QUICKLY)
         for name in _PRIMARYS_OWN:
             (target / name).unlink(missing_ok=True)
-        self._replica = _server(target)
+        with uninterrupted():
+            self._replica = _server(target)
 
     def url(self, database: str, *, replica: bool = False) -> str:
         """SQLAlchemy URL of a database, for psycopg 3."""

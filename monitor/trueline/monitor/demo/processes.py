@@ -11,7 +11,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -149,7 +150,8 @@ class Children:
 
     def start(self, name: str, command: list[str], environment: dict[str, str]) -> Child:
         """Start a process; ``environment`` is added to the caller's."""
-        child = self._all[name] = Child(name, command, environment, self._folder)
+        with uninterrupted():
+            child = self._all[name] = Child(name, command, environment, self._folder)
         return child
 
     def check(self) -> None:
@@ -166,6 +168,23 @@ class Children:
         for child in stopping:
             child.stop(deadline)
             del self._all[child.name]
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait for the end of the block: whoever ends things must know what it starts."""
+    waiting: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: waiting.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in waiting:
+            signal.raise_signal(late)
 
 
 def free_ports(count: int) -> list[int]:

@@ -86,8 +86,9 @@ def _play(
     """Play everything; seconds to the finding by incident."""
     for twin in twins:
         twin.play(stage)
-    quiet_from = datetime.now(UTC)
     report.step(f"Healthy traffic played, with {len(twins)} situations that look like incidents and are none")
+    _wait_for_judgement(monitor, twins)
+    report.step(f"Every rule has judged it: {len(monitor.findings())} findings")
     seconds: dict[str, float] = {}
     for incident in incidents:
         report.step(f"{incident.story} ...")
@@ -98,12 +99,16 @@ def _play(
             report.step(f"  found: {incident.place.rule}, after {seconds[incident.place.rule]} s")
         else:
             report.step(f"  not found within {PATIENCE_SECONDS:.0f} s")
-    scenarios: list[Incident | Twin] = [*incidents, *twins]
-    played = [DEPLOYMENTS[name] for scenario in scenarios for name in scenario.deployments]
-    monitor.wait_until_seen({(one.environment, one.application, one.service) for one in played})
-    monitor.wait_until_judged(quiet_from)
-    report.step("Telemetry of every process has arrived, and every rule has judged it")
+    _wait_for_judgement(monitor, incidents)
     return seconds
+
+
+def _wait_for_judgement(monitor: DemoMonitor, scenarios: Sequence[Incident | Twin]) -> None:
+    """Wait until what was played just now has arrived and been judged: before, silence means nothing."""
+    played = datetime.now(UTC)
+    deployed = [DEPLOYMENTS[name] for scenario in scenarios for name in scenario.deployments]
+    monitor.wait_until_seen({(one.environment, one.application, one.service) for one in deployed})
+    monitor.wait_until_judged(played)
 
 
 def _compare(
@@ -151,14 +156,21 @@ def _folder(options: Options, report: Report) -> Iterator[Path]:
 
 @contextmanager
 def _orderly_end() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C does, so that everything that was started is ended."""
+    """SIGTERM and Ctrl-C unwind, so that all that was started is ended; a second one changes nothing."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)  # once is enough: the way out must not be cut short
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # a shell starts what is to survive Ctrl-C that way
+            signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
