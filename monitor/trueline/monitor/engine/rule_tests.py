@@ -37,11 +37,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from trueline.monitor.engine.evaluate import select
+from trueline.monitor.engine.ports import Query
 from trueline.monitor.engine.rule import Rule, RuleTest
 from trueline.monitor.engine.rule_rows import ROW_TABLES, Insert, Row, RuleTestError, insert_rows, span_rows
-
-#: Runs a query with bound parameters and returns its rows by column name.
-Query = Callable[[str, Mapping[str, Any]], Sequence[Mapping[str, Any]]]
 
 _TEXTS: Final = ("summary", "explanation", "remediation")
 
@@ -160,7 +159,7 @@ def _play(rule: Rule, arriving: Sequence[tuple[str, Row]], *, query: Query, inse
         for table in ROW_TABLES:
             insert_rows(insert, table, [row for of, row in arrived if of == table])
         parameters = {**rule.parameters, "start": start, "end": end, "since": end - rule.definition.lookback}
-        for row in query(rule.query.sql, parameters):
+        for row in select(rule, parameters, query):
             findings[tuple(str(row[column]) for column in rule.definition.group_by)] = dict(row)
         start = end
     return list(findings.values())
