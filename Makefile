@@ -30,7 +30,7 @@ test: install
 
 # The instrumentation's own tests against the other supported SQLAlchemy, beside the first environment.
 test-sqlalchemy21: $(VENV)-sqlalchemy21/.installed
-	@$(VENV)-sqlalchemy21/bin/pytest -m sqlalchemy_matrix
+	@$(VENV)-sqlalchemy21/bin/pytest -m 'sqlalchemy_matrix and not nightly'
 
 $(VENV)-sqlalchemy21/.installed: pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-sqlalchemy21

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -15,12 +16,14 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from trueline.instrumentation import semconv
-from trueline.instrumentation.guard import report
+from trueline.instrumentation.guard import guarded, report
 from trueline.instrumentation.options import Options, is_loopback
 
 #: Spans leave once a second: a finding should not wait for a buffer.
 _SCHEDULE_MS = 1000
 _QUEUE = 8192
+#: For each signal, at the end of the process.
+_EXIT_MS = 1500
 _LOCAL_EXPORTERS = frozenset({"ConsoleSpanExporter", "InMemorySpanExporter"})
 
 
@@ -44,11 +47,11 @@ def tracer_provider(options: Options, given: trace.TracerProvider | None) -> tra
     existing = trace.get_tracer_provider()
     if not isinstance(existing, trace.ProxyTracerProvider):
         return existing
-    provider = TracerProvider(resource=resource(options))
+    provider = TracerProvider(resource=resource(options), shutdown_on_exit=False)
     for exporter in _exporters("TRACES", lambda: _otlp_spans(options)):
-        provider.add_span_processor(
-            BatchSpanProcessor(exporter, max_queue_size=_QUEUE, schedule_delay_millis=_SCHEDULE_MS)
-        )
+        processor = BatchSpanProcessor(exporter, max_queue_size=_QUEUE, schedule_delay_millis=_SCHEDULE_MS)
+        provider.add_span_processor(processor)
+        _shut_down_at_exit(processor)
     trace.set_tracer_provider(provider)
     return provider
 
@@ -60,13 +63,32 @@ def logger_provider(options: Options, given: _logs.LoggerProvider | None) -> _lo
     existing = _logs.get_logger_provider()
     if isinstance(existing, LoggerProvider):
         return existing
-    provider = LoggerProvider(resource=resource(options))
+    provider = LoggerProvider(resource=resource(options), shutdown_on_exit=False)
     for exporter in _exporters("LOGS", lambda: _otlp_logs(options)):
-        provider.add_log_record_processor(
-            BatchLogRecordProcessor(exporter, max_queue_size=_QUEUE, schedule_delay_millis=_SCHEDULE_MS)
+        processor = BatchLogRecordProcessor(
+            exporter, max_queue_size=_QUEUE, schedule_delay_millis=_SCHEDULE_MS
         )
+        provider.add_log_record_processor(processor)
+        _shut_down_at_exit(processor)
     _logs.set_logger_provider(provider)
     return provider
+
+
+def _shut_down_at_exit(processor: Any) -> None:
+    """Send what is queued at the end of the process, but do not hold the process up for long.
+
+    The SDK's own way waits through all retries of an unreachable receiver.
+    """
+
+    @guarded("providers.exit")
+    def shut_down() -> None:
+        batch = getattr(processor, "_batch_processor", None)
+        if batch is None:
+            processor.shutdown()
+        else:
+            batch.shutdown(timeout_millis=_EXIT_MS)
+
+    atexit.register(shut_down)
 
 
 def _endpoint(options: Options, signal: str) -> str | None:
