@@ -202,7 +202,7 @@ LOSS_REASON: Final = attribute("trueline.loss.reason", "string", EVENT,
 LOSS_COUNT: Final = attribute("trueline.loss.count", "int", EVENT, meaning="How many.")
 
 EVENT_DATABASE_CONNECTED: Final = event("trueline.database.connected",
-    meaning="A process made its first connection to a database: the fingerprint guard.",
+    meaning="This process made its first connection to a database.",
     attributes=(DATABASE_FINGERPRINT, DATABASE_FINGERPRINTS, DATABASE_ROLE, DATABASE_SCHEMA,
         DATABASE_VERSION, DATABASE_URL, DATABASE_URL_VARIABLE, DB_SYSTEM_NAME, DB_NAMESPACE, SERVER_ADDRESS,
         SERVER_PORT))
