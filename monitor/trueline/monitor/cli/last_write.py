@@ -77,7 +77,11 @@ def _print(answer: dict[str, Any]) -> None:
     for title in sides:
         table.add_column(title, overflow="fold")
     for name, show in _ROWS.items():
-        cells = [show(side) if side else "-" for side in sides.values()]
+        # How the transaction of a read ended says nothing: an idle one is rolled back by most drivers.
+        cells = [
+            show(side) if side and (title, name) != ("last read", "outcome") else ""
+            for title, side in sides.items()
+        ]
         table.add_row(name, *(Text(cell or "-") for cell in cells))
     console.print()
     console.print(table)
@@ -97,6 +101,12 @@ def _url(side: _Side) -> str:
     return f"{side['database_url']}" + (f" (from {variable})" if variable else "")
 
 
+def _outcome(side: _Side) -> str:
+    from trueline.monitor.engine.describe import outcome_text
+
+    return outcome_text(side["outcome"], side["reason"])
+
+
 _ROWS: Final[dict[str, Callable[[_Side], str]]] = {
     "when": lambda side: side["when"][:23].replace("T", " ") + " UTC",
     "table": lambda side: side["table"],
@@ -106,6 +116,6 @@ _ROWS: Final[dict[str, Callable[[_Side], str]]] = {
     "code path": lambda side: side["entry"],
     "database": _database,
     "url": _url,
-    "outcome": lambda side: f"{side['outcome']} {side['reason']}".strip(),
+    "outcome": _outcome,
     "trace": lambda side: side["trace_id"],
 }
