@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
-from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from trueline.instrumentation import runtime, scope, semconv
+from trueline.instrumentation.block import Block
 from trueline.instrumentation.guard import guarded
 
 _AI_ATTRIBUTES = (
@@ -69,7 +67,7 @@ def span_ended(span: Any) -> None:
             transaction.tally.ai_wait_ns += waited
 
 
-class ai_call(contextlib.ContextDecorator):  # noqa: N801 - used like a function, as contextlib's own
+class ai_call(Block, contextlib.ContextDecorator):  # noqa: N801 - used like a function, as contextlib's own
     """Mark a call to a model, for clients that no GenAI instrumentation covers.
 
     Works as ``with``, ``async with`` and as a decorator of sync functions::
@@ -82,38 +80,13 @@ class ai_call(contextlib.ContextDecorator):  # noqa: N801 - used like a function
     """
 
     def __init__(self, operation: str = "chat", *, model: str = "", provider: str = "") -> None:
+        super().__init__()
         self._operation = operation
         self._model = model
         self._provider = provider
-        self._span: Span | None = None
-        self._activation: contextlib.AbstractContextManager[Span] | None = None
 
     def _recreate_cm(self) -> ai_call:
         return ai_call(self._operation, model=self._model, provider=self._provider)
-
-    def __enter__(self) -> ai_call:
-        self._start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._finish(error)
-
-    async def __aenter__(self) -> ai_call:
-        self._start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._finish(error)
 
     @guarded("ai_call.finish_reasons")
     def finish_reasons(self, *reasons: str) -> None:
@@ -128,8 +101,8 @@ class ai_call(contextlib.ContextDecorator):  # noqa: N801 - used like a function
             self._span.set_status(Status(StatusCode.ERROR))
             self._span.set_attribute(semconv.ERROR_TYPE, error_type)
 
-    @guarded("ai_call.start")
-    def _start(self) -> None:
+    @guarded("ai_call.begin")
+    def _begin(self) -> None:
         current = runtime.current()
         if current is None:
             return
@@ -140,29 +113,10 @@ class ai_call(contextlib.ContextDecorator):  # noqa: N801 - used like a function
             attributes[semconv.GEN_AI_PROVIDER_NAME] = self._provider
         attributes.update(current.context_attributes())
         name = f"{self._operation} {self._model}".strip()
-        self._span = current.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
-        # record_exception is left to us: the message of an exception can hold what the user typed.
-        self._activation = trace.use_span(
-            self._span, end_on_exit=False, record_exception=False, set_status_on_exception=False
-        )
-        self._activation.__enter__()
+        self._hold(current.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes))
 
-    @guarded("ai_call.finish")
-    def _finish(self, error: BaseException | None) -> None:
-        span, self._span = self._span, None
-        activation, self._activation = self._activation, None
-        if activation is not None:
-            activation.__exit__(None, None, None)
-        if span is None:
-            return
-        if error is not None and not isinstance(error, GeneratorExit):
+    @guarded("ai_call.end")
+    def _end(self, error: BaseException | None) -> None:
+        if self._span is not None and error is not None and not isinstance(error, GeneratorExit):
             scope.ai_call_failed(error)
-            span.set_status(Status(StatusCode.ERROR))
-            span.set_attribute(semconv.ERROR_TYPE, qualified_name(type(error)))
-        span.end(time.time_ns())
-
-
-def qualified_name(kind: type[BaseException]) -> str:
-    """The class of an exception as OpenTelemetry writes it: builtins without their module."""
-    module = kind.__module__
-    return kind.__qualname__ if module in ("builtins", "") else f"{module}.{kind.__qualname__}"
+        self._release(error)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import os
 import sys
 from collections.abc import Callable
 from contextvars import Token
-from types import TracebackType
 from typing import Any, TypeVar
 
 from opentelemetry import trace
-from opentelemetry.trace import Span, Status, StatusCode
 
 from trueline.instrumentation import runtime, scope, semconv
-from trueline.instrumentation.ai_calls import qualified_name
+from trueline.instrumentation.block import Block
 from trueline.instrumentation.entry import entry_of
 from trueline.instrumentation.guard import guarded
 from trueline.instrumentation.identity import BoundIdentity
@@ -24,7 +21,7 @@ from trueline.instrumentation.identity import BoundIdentity
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class bind_identity:  # noqa: N801 - used like a function, as contextlib's own
+class bind_identity(Block):  # noqa: N801 - used like a function, as contextlib's own
     """Bind everything inside to one identity::
 
         with bind_identity("12345"):
@@ -40,36 +37,11 @@ class bind_identity:  # noqa: N801 - used like a function, as contextlib's own
     _KIND = "job"
 
     def __init__(self, value: Any, *, domain: str = "user", entry: str | None = None) -> None:
+        super().__init__()
         self._value = value
         self._domain = domain
         self._entry = entry
         self._token: Token[tuple[BoundIdentity, ...]] | None = None
-        self._span: Span | None = None
-        self._activation: contextlib.AbstractContextManager[Any] | None = None
-
-    def __enter__(self) -> bind_identity:
-        self._begin()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._end(error)
-
-    async def __aenter__(self) -> bind_identity:
-        self._begin()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._end(error)
 
     def __call__(self, function: F) -> F:
         """Decorate a function or a coroutine function; a callable value is called with its arguments."""
@@ -115,29 +87,19 @@ class bind_identity:  # noqa: N801 - used like a function, as contextlib's own
                 entry.set_attributes(attributes | self._entry_attributes())
             return
         attributes |= {semconv.ENTRY_KIND: self._KIND, **self._entry_attributes()}
-        self._span = current.tracer.start_span(self._entry or _script_name(), attributes=attributes)
-        self._activation = trace.use_span(
-            self._span, end_on_exit=False, record_exception=False, set_status_on_exception=False
-        )
-        self._activation.__enter__()
+        self._hold(current.tracer.start_span(self._entry or _script_name(), attributes=attributes))
 
     def _entry_attributes(self) -> dict[str, Any]:
         return {}
 
     @guarded("bind_identity.end")
     def _end(self, error: BaseException | None) -> None:
-        span, self._span = self._span, None
-        activation, self._activation = self._activation, None
         token, self._token = self._token, None
-        if activation is not None:
-            activation.__exit__(None, None, None)
-        if span is not None:
-            if error is not None and not isinstance(error, GeneratorExit):
-                span.set_status(Status(StatusCode.ERROR))
-                span.set_attribute(semconv.ERROR_TYPE, qualified_name(type(error)))
-            span.end()
-        if token is not None:
-            scope.bound_identities.reset(token)
+        try:
+            self._release(error)
+        finally:
+            if token is not None:
+                scope.bound_identities.reset(token)
 
 
 class bind_message(bind_identity):  # noqa: N801

@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from trueline.instrumentation import scope
-from trueline.instrumentation.ai_calls import qualified_name
+from trueline.instrumentation.block import qualified_name
 from trueline.instrumentation.database import DatabaseFacts
 from trueline.instrumentation.drivers import DriverStatus, statement_autocommitted, transaction_status
 from trueline.instrumentation.guard import report

@@ -19,7 +19,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from trueline.instrumentation import semconv
 from trueline.instrumentation._version import __version__
-from trueline.instrumentation.ai_calls import qualified_name
+from trueline.instrumentation.block import qualified_name
 from trueline.instrumentation.database_errors import clean_description
 from trueline.instrumentation.guard import guarded
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor
