@@ -66,6 +66,15 @@ def test_session_closed_without_commit(engine: Engine, source: Recorder) -> None
     assert stored(engine) == 0
 
 
+def test_session_with_an_engine_for_each_class_closed_without_commit(
+    engine: Engine, source: Recorder
+) -> None:
+    with Session(binds={Expense: engine}) as session:
+        session.add(Expense(user_id="7"))
+        session.flush()
+    assert source.writes() == [("rolled_back", "not_committed")]
+
+
 def test_connection_closed_without_commit(engine: Engine, source: Recorder) -> None:
     with engine.connect() as connection:
         connection.execute(insert(Expense).values(user_id="7"))

@@ -116,6 +116,27 @@ def test_without_a_secret_no_hash_leaves_this_machine(
     away._batch_processor._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
+def test_logs_that_leave_this_machine_count_too(
+    tmp_path: Path, record: Callable[..., Recorder], caplog: pytest.LogCaptureFixture
+) -> None:
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+    recorder = Recorder()
+    loggers = LoggerProvider(shutdown_on_exit=False)
+    away = BatchLogRecordProcessor(OTLPLogExporter(endpoint="http://collector.invalid:4318/v1/logs"))
+    loggers.add_log_record_processor(away)
+    with caplog.at_level(logging.WARNING, logger="trueline"):
+        instrument(tracer_provider=recorder.provider, logger_provider=loggers, logs=False, hold=30)
+    assert "TRUELINE_HASH_SECRET is not set and telemetry leaves this machine" in caplog.text
+    with bind_identity("12345", entry="job"):
+        pass
+    (entry,) = recorder.spans()
+    assert semconv.IDENTITY_BOUND not in (entry.attributes or {})
+    setup.uninstrument()
+    away._batch_processor._exporter.shutdown()  # type: ignore[no-untyped-call]
+
+
 def test_a_plain_domain_stays_readable(record: Callable[..., Recorder], tmp_path: Path) -> None:
     config = IdentityConfig(columns={"drops.drop_number": "drop"}, domains={"drop": Domain(plain=True)})
     recorder = record(logs=False, identities=config)

@@ -296,9 +296,7 @@ def _after_begin(session: Session, transaction: Any, connection: Connection) -> 
         number = _session_numbers[session] = f"{time.monotonic_ns() & 0xFFFFFFFFFFFF:012x}"
     state.orm_session_id = number
     # A session that was bound to a connection joins its transaction; the connection's holder ends it.
-    state.owned_by_session = not isinstance(
-        session.get_bind() if session.bind is None else session.bind, Connection
-    )
+    state.owned_by_session = not isinstance(session.bind, Connection)
     states = _session_states.get(session)
     if states is None:
         states = _session_states[session] = weakref.WeakSet()

@@ -24,7 +24,14 @@ _SCHEDULE_MS = 1000
 _QUEUE = 8192
 #: For each signal, at the end of the process.
 _EXIT_MS = 1500
-_LOCAL_EXPORTERS = frozenset({"ConsoleSpanExporter", "InMemorySpanExporter"})
+_LOCAL_EXPORTERS = frozenset(
+    {
+        "ConsoleSpanExporter",
+        "ConsoleLogRecordExporter",
+        "InMemorySpanExporter",
+        "InMemoryLogRecordExporter",
+    }
+)
 
 
 def resource(options: Options) -> Resource:
@@ -150,15 +157,22 @@ def remove_processor(provider: trace.TracerProvider, processor: SpanProcessor) -
         active._span_processors = tuple(p for p in active._span_processors if p is not processor)
 
 
-def sends_to_loopback_only(provider: trace.TracerProvider, options: Options) -> bool:
-    """Whether every exporter behind ``provider`` is known to stay on this machine."""
-    active = getattr(provider, "_active_span_processor", None)
-    processors = getattr(active, "_span_processors", None)
+def sends_to_loopback_only(*providers: trace.TracerProvider | _logs.LoggerProvider) -> bool:
+    """Whether every exporter behind ``providers`` is known to stay on this machine."""
+    return all(_stays_here(provider) for provider in providers)
+
+
+def _stays_here(provider: trace.TracerProvider | _logs.LoggerProvider) -> bool:
+    spans = getattr(provider, "_active_span_processor", None)
+    records = getattr(provider, "_multi_log_record_processor", None)
+    processors = getattr(spans, "_span_processors", getattr(records, "_log_record_processors", None))
     if processors is None:
         return False
     for processor in processors:
-        exporter = getattr(processor, "span_exporter", None) or getattr(
-            getattr(processor, "_batch_processor", None), "_exporter", None
+        exporter = (
+            getattr(processor, "span_exporter", None)
+            or getattr(processor, "_exporter", None)
+            or getattr(getattr(processor, "_batch_processor", None), "_exporter", None)
         )
         if exporter is None or type(exporter).__name__ in _LOCAL_EXPORTERS:
             continue

@@ -125,7 +125,7 @@ def _instrument(
     loggers = logger_provider(options, given_loggers)
     hasher = IdentityHasher(options.hash_secret or None)
     extractor = IdentityExtractor(
-        options.identities, hasher, export_hashes=_may_export_hashes(options, provider)
+        options.identities, hasher, export_hashes=_may_export_hashes(options, provider, loggers)
     )
     tracer = provider.get_tracer(semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL)
     sdk = provider if isinstance(provider, TracerProvider) else None
@@ -172,18 +172,20 @@ def _sqlalchemy_is_supported() -> bool:
     return False
 
 
-def _may_export_hashes(options: Options, provider: trace.TracerProvider) -> bool:
+def _may_export_hashes(
+    options: Options, tracers: trace.TracerProvider, loggers: _logs.LoggerProvider
+) -> bool:
     """Without a secret a hash of a short identity can be guessed: it then stays on this machine."""
     if options.hash_secret:
         return True
-    if sends_to_loopback_only(provider, options):
+    if sends_to_loopback_only(tracers, loggers):
         logger.info(
             "trueline: TRUELINE_HASH_SECRET is not set; identities leave as unkeyed hashes, to loopback only"
         )
         return True
     logger.warning(
-        "trueline: TRUELINE_HASH_SECRET is not set and spans leave this machine: identities are left out, "
-        "and rules that compare them are blind for this service"
+        "trueline: TRUELINE_HASH_SECRET is not set and telemetry leaves this machine: identities are left "
+        "out, and rules that compare them are blind for this service"
     )
     return False
 
