@@ -8,12 +8,11 @@ anew. The listeners translate SQLAlchemy's events into calls of this class; it d
 from __future__ import annotations
 
 import asyncio
-import random
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from trueline.instrumentation import scope
+from trueline.instrumentation import ambient, scope
 from trueline.instrumentation.block import qualified_name
 from trueline.instrumentation.database import DatabaseFacts
 from trueline.instrumentation.drivers import DriverStatus, statement_autocommitted, transaction_status
@@ -81,7 +80,7 @@ class ConnectionState:
             self.settle()
             transaction = None
         if transaction is None:
-            transaction = self.transaction = Transaction(_new_id())
+            transaction = self.transaction = Transaction(ambient.new_transaction_id())
             scope.transaction_opened(transaction)
         return transaction
 
@@ -135,7 +134,7 @@ class ConnectionState:
         return bool(statement_autocommitted(self.driver, dbapi_connection, writes=record.writes))
 
     def _autocommit(self, record: StatementRecord) -> None:
-        transaction: Transaction[StatementRecord] = Transaction(_new_id(), autocommit=True)
+        transaction: Transaction[StatementRecord] = Transaction(ambient.new_transaction_id(), autocommit=True)
         transaction.add(record)
         self._count(transaction, record)
         if record.error is not None:
@@ -276,11 +275,6 @@ class ConnectionState:
                 self.lost()
         except Exception as error:
             report("connection.del", error)
-
-
-def _new_id() -> str:
-    # Not a secret, and reading the system's randomness costs ten times as much.
-    return f"{random.getrandbits(64):016x}"
 
 
 def info_of(connection: Any) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from trueline.instrumentation import ambient
 from trueline.instrumentation.guard import report
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Holder:
 
     def work(self) -> None:
         """Let go what is due, then build the spans of everything queued."""
-        self._expire(time.time_ns() - self._hold_ns)
+        self._expire(ambient.now_ns() - self._hold_ns)
         self._drain()
 
     def flush(self) -> None:
@@ -141,7 +142,7 @@ class Holder:
         if self._closed:
             return
         self._settle_ended()
-        self._expire(time.time_ns() + 1)
+        self._expire(ambient.now_ns() + 1)
         self._closed = True
         self._wake.set()
         self._drain()

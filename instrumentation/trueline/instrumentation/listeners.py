@@ -20,7 +20,7 @@ from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
 
-from trueline.instrumentation import runtime, scope, semconv
+from trueline.instrumentation import ambient, runtime, scope, semconv
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState, info_of
 from trueline.instrumentation.database import DatabaseFacts, with_url
 from trueline.instrumentation.database_errors import ErrorFacts, error_facts
@@ -54,14 +54,14 @@ def _before_cursor_execute(
 ) -> None:
     if context is None or runtime.current() is None or not is_instrumentation_enabled():
         return
-    setattr(context, _STARTED, (time.time_ns(), trace.get_current_span()))
+    setattr(context, _STARTED, (ambient.now_ns(), trace.get_current_span()))
 
 
 @guarded("after_cursor_execute")
 def _after_cursor_execute(
     connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
 ) -> None:
-    ended_at = time.time_ns()
+    ended_at = ambient.now_ns()
     current = runtime.current()
     if context is None or current is None:
         return
@@ -79,7 +79,7 @@ def _after_cursor_execute(
 
 @guarded("handle_error")
 def _handle_error(error: ExceptionContext) -> None:
-    ended_at = time.time_ns()
+    ended_at = ambient.now_ns()
     current = runtime.current()
     context: Any = error.execution_context
     if current is None or context is None or error.statement is None or error.connection is None:

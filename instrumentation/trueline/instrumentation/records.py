@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Any
+
+from trueline.instrumentation import ambient
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
@@ -88,7 +89,7 @@ class StatementRecord:
             if self.adopted is not None:
                 self._span_id = self.adopted.get_span_context().span_id
             else:
-                self._span_id = random.getrandbits(64) or 1
+                self._span_id = ambient.new_span_id()
         return self._span_id
 
     @property

@@ -8,7 +8,6 @@ ended at their true time.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from trueline.instrumentation import semconv
+from trueline.instrumentation import ambient, semconv
 from trueline.instrumentation.semconv import Outcome
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ class SpanBuilder:
             name=record.plan.summary or record.plan.operation or record.database[semconv.DB_SYSTEM_NAME],
             kind=SpanKind.CLIENT,
             context=SpanContext(
-                trace_id=parent.trace_id if parent is not None else _random_trace_id(),
+                trace_id=parent.trace_id if parent is not None else ambient.new_trace_id(),
                 span_id=record.span_number,
                 is_remote=False,
                 trace_flags=_SAMPLED,
@@ -290,8 +289,8 @@ class _Place:
         self.first = first
         self.parent = first.parent
         self.context = SpanContext(
-            trace_id=self.parent.trace_id if self.parent is not None else _random_trace_id(),
-            span_id=random.getrandbits(64) or 1,
+            trace_id=self.parent.trace_id if self.parent is not None else ambient.new_trace_id(),
+            span_id=ambient.new_span_id(),
             is_remote=False,
             trace_flags=_SAMPLED,
         )
@@ -315,10 +314,6 @@ def _add_attributes(span: Any, attributes: Attributes) -> None:
         inner.update(attributes)
     else:
         span.set_attributes(attributes)
-
-
-def _random_trace_id() -> int:
-    return random.getrandbits(128) or 1
 
 
 def _add_error(attributes: Attributes, record: StatementRecord) -> None:

@@ -18,10 +18,10 @@ outcome) before it is *settled* (its reason is final).
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from trueline.instrumentation import ambient
 from trueline.instrumentation.semconv import LEGAL_REASONS, Outcome, Reason
 
 
@@ -237,7 +237,7 @@ class Transaction(Generic[S]):
         self.outcome = outcome
         self.reason = reason
         self.ended = True
-        self.ended_at = time.time_ns()
+        self.ended_at = ambient.now_ns()
 
     # -- what a statement is told --------------------------------------------------------------------
 
