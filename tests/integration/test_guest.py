@@ -69,7 +69,6 @@ FAULTS = [
     (IdentityExtractor, "bind"),
     (ConnectionState, "statement_ran"),
     (ConnectionState, "statement_failed"),
-    (ConnectionState, "before_commit"),
     (ConnectionState, "committed"),
     (ConnectionState, "rolled_back"),
     (ConnectionState, "reset"),

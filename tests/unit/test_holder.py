@@ -19,6 +19,9 @@ class Ran:
 
     def __init__(self, age: float = 0.0) -> None:
         self.writes = True
+        self.reads = False
+        self.rows: int | None = 1
+        self.tables: tuple[str, ...] = ("expenses",)
         self.failed = False
         self.position = 0
         self.undone = False
@@ -38,7 +41,7 @@ def begin(holder: Holder, *statements: Ran) -> Transaction[Any]:
     transaction: Transaction[Any] = Transaction("1" * 16)
     for statement in statements:
         transaction.add(statement)
-        holder.hold(transaction, statement)  # type: ignore[arg-type]
+        holder.hold(transaction)
     return transaction
 
 
@@ -46,7 +49,7 @@ def quiet(hold_seconds: float) -> tuple[Holder, Sent]:
     """A holder whose thread never starts: the test does its work."""
     sent = Sent()
     holder = Holder(sent, hold_seconds)
-    holder._ensure_thread = lambda: None  # type: ignore[method-assign]
+    holder._start_thread = lambda: None  # type: ignore[method-assign]
     return holder, sent
 
 
@@ -97,7 +100,7 @@ def test_a_full_queue_drops_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         holder.settled(transaction)
     holder.flush()
     assert len(sent) == 2
-    assert holder.losses == {"queue_full": 3 * 2}  # a statement and a transaction span each
+    assert holder.losses.total == {"queue_full": 3 * 2}  # a statement and a transaction span each
 
 
 def test_a_transaction_is_sent_once_whoever_settles_it() -> None:
@@ -144,14 +147,14 @@ def test_an_emission_that_fails_is_counted_and_the_next_one_goes_on() -> None:
             raise RuntimeError
 
     holder = Holder(emit, 1.0)
-    holder._ensure_thread = lambda: None  # type: ignore[method-assign]
+    holder._start_thread = lambda: None  # type: ignore[method-assign]
     for _ in range(2):
         transaction = begin(holder, Ran())
         transaction.committed()
         holder.settled(transaction)
     holder.flush()
     assert len(calls) == 2
-    assert holder.losses["internal_error"] == 2
+    assert holder.losses.total["internal_error"] == 2
     assert guard.internal_errors.pop("holder.emit") == 1
 
 

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from trueline.instrumentation import ambient, scope
 from trueline.instrumentation.block import qualified_name
 from trueline.instrumentation.database import DatabaseFacts
-from trueline.instrumentation.drivers import DriverStatus, statement_autocommitted, transaction_status
+from trueline.instrumentation.database_errors import error_facts
+from trueline.instrumentation.drivers import (
+    DriverStatus,
+    statement_autocommitted,
+    tells_aborted,
+    transaction_status,
+)
 from trueline.instrumentation.guard import report
 from trueline.instrumentation.semconv import Reason
 from trueline.instrumentation.statement import Control
 from trueline.instrumentation.transaction import Cause, Transaction
+from trueline.instrumentation.wire import Part
 
 if TYPE_CHECKING:
     from trueline.instrumentation.holder import Holder
@@ -43,11 +49,11 @@ class ConnectionState:
         "facts",
         "generation",
         "holder",
-        "orm_session",
         "orm_session_id",
         "owned_by_session",
         "returning",
         "system",
+        "tells_aborted",
         "transaction",
         "url_known",
     )
@@ -57,24 +63,26 @@ class ConnectionState:
         #: A fork makes the child's copy of this state worthless: the connection is the parent's.
         self.generation = holder.generation
         self.driver = driver
+        self.tells_aborted = tells_aborted(driver)
         self.system = system
         self.facts = facts
         self.url_known = False
         #: Attributes of every statement span on this connection.
-        self.attributes: dict[str, Any] = facts.attributes()
+        self.attributes = Part(facts.attributes())
         self.transaction: Transaction[StatementRecord] | None = None
         #: The application said BEGIN itself, on a connection that otherwise commits each statement.
         self.explicit = False
         #: The pool is taking the connection back.
         self.returning = False
-        self.orm_session: weakref.ref[Any] | None = None
         self.orm_session_id = ""
         self.owned_by_session = False
 
     # -- statements ----------------------------------------------------------------------------------
 
-    def transaction_for_statement(self) -> Transaction[StatementRecord]:
+    def _transaction_for_statement(self) -> Transaction[StatementRecord]:
         """The transaction that a statement belongs to, begun if need be."""
+        if self.returning:
+            self.returned()
         transaction = self.transaction
         if transaction is not None and transaction.ended:
             self.settle()
@@ -84,77 +92,79 @@ class ConnectionState:
             scope.transaction_opened(transaction)
         return transaction
 
-    def statement_ran(self, record: StatementRecord, dbapi_connection: Any) -> None:
-        """A statement succeeded."""
-        transaction = self.transaction_for_statement()
+    def statement_ran(self, record: StatementRecord, connection: Any) -> None:
+        """A statement succeeded on SQLAlchemy's ``connection``."""
+        transaction = self._transaction_for_statement()
         control = record.plan.control
-        if control is None and not self.explicit and self._autocommitted(record, dbapi_connection):
-            self._autocommit(record)
+        if control is None:
+            if not (transaction.confirmed or self.explicit) and self._autocommitted(
+                transaction, record, connection
+            ):
+                self._autocommit(record)
+                return
+            with transaction.lock:
+                transaction.add(record)
+                self.holder.hold(transaction)
             return
         with transaction.lock:
             # Neither SAVEPOINT nor the ROLLBACK TO that answers it is undone by the latter.
-            if control is not None and control is not Control.SAVEPOINT:
+            if control is not Control.SAVEPOINT:
                 self._control(transaction, control, record.plan.control_name)
             transaction.add(record)
-            self._count(transaction, record)
             if control is Control.SAVEPOINT:
                 self._control(transaction, control, record.plan.control_name)
-            elif control is Control.RELEASE_SAVEPOINT and self._status(dbapi_connection) is DriverStatus.IDLE:
+            elif control is Control.RELEASE_SAVEPOINT and self._status(_raw(connection)) is DriverStatus.IDLE:
                 # sqlite3 opens no transaction for SAVEPOINT: releasing the outermost one commits.
                 transaction.committed()
-        self.holder.hold(transaction, record)
+            self.holder.hold(transaction)
         if transaction.ended:
             self.settle()
 
-    def statement_failed(self, record: StatementRecord, dbapi_connection: Any, *, disconnected: bool) -> None:
+    def statement_failed(self, record: StatementRecord, connection: Any, *, disconnected: bool) -> None:
         """A statement raised."""
-        transaction = self.transaction_for_statement()
+        transaction = self._transaction_for_statement()
         if (
             not disconnected
-            and not self.explicit
+            and not (transaction.confirmed or self.explicit)
             and record.plan.control is None
-            and self._autocommitted(record, dbapi_connection)
             and not transaction.held
             and not transaction.left
+            and self._autocommitted(transaction, record, connection)
         ):
             self._autocommit(record)
             return
         server_said_so = record.error is not None and bool(record.error.status_code)
         with transaction.lock:
             transaction.add(record)
-            self._count(transaction, record)
             transaction.statement_failed(aborts=self.system == "postgresql" and server_said_so)
-        self.holder.hold(transaction, record)
+            self.holder.hold(transaction)
 
-    def _autocommitted(self, record: StatementRecord, dbapi_connection: Any) -> bool:
+    def fetch_failed(self, error: BaseException) -> None:
+        """Reading rows of an earlier statement raised: the server then aborts the transaction too."""
         transaction = self.transaction
-        if transaction is not None and any(held.writes for held in transaction.held):
-            # Once a write is held in a transaction, only its end can end it.
-            return False
-        return bool(statement_autocommitted(self.driver, dbapi_connection, writes=record.writes))
+        if transaction is not None and not transaction.ended and self.system == "postgresql":
+            with transaction.lock:
+                transaction.statement_failed(aborts=bool(error_facts(error).status_code))
+
+    def _autocommitted(
+        self, transaction: Transaction[StatementRecord], record: StatementRecord, connection: Any
+    ) -> bool:
+        """Whether the statement was committed by itself; otherwise the transaction may be confirmed."""
+        by_itself = statement_autocommitted(self.driver, _raw(connection), writes=record.writes)
+        # Known once, this is true until the transaction ends.
+        transaction.confirmed = by_itself is False
+        return bool(by_itself)
 
     def _autocommit(self, record: StatementRecord) -> None:
         transaction: Transaction[StatementRecord] = Transaction(ambient.new_transaction_id(), autocommit=True)
         transaction.add(record)
-        self._count(transaction, record)
         if record.error is not None:
             transaction.statement_failed(aborts=False)
             transaction.rolled_back(Reason.EXCEPTION, Cause(record.error.error_type))
             transaction.settle()
         else:
             transaction.committed()
-        self.holder.hold(transaction, record)
         self.holder.settled(transaction)
-
-    def _count(self, transaction: Transaction[StatementRecord], record: StatementRecord) -> None:
-        tally = transaction.tally
-        if record.writes:
-            tally.writes += 1
-            tally.rows += max(record.rows or 0, 0)
-            if record.plan.tables:
-                tally.tables.setdefault(record.plan.tables[0])
-        elif record.plan.kind == "read":
-            tally.reads += 1
 
     def _control(self, transaction: Transaction[StatementRecord], control: Control, name: str) -> None:
         match control:
@@ -209,6 +219,9 @@ class ConnectionState:
         reason, cause = self._why_rolled_back()
         with transaction.lock:
             transaction.rolled_back(reason, cause)
+        if self.returning:
+            # The pool's own rollback: nothing more will be learned.
+            self.settle()
 
     def _why_rolled_back(self) -> tuple[Reason, Cause | None]:
         if self.returning:
@@ -242,11 +255,17 @@ class ConnectionState:
         elif only_terminated:
             self.lost()
 
+    def entered_by_session(self, number: str, *, owned: bool) -> None:
+        """An ORM session begins to use the connection; ``owned``: it also ends what it begins."""
+        if self.returning:
+            self.returned()
+        self.orm_session_id = number
+        self.owned_by_session = owned
+
     def returned(self) -> None:
-        """The connection is back in the pool."""
+        """The connection was back in the pool."""
         self.returning = False
         self.settle()
-        self.orm_session = None
         self.orm_session_id = ""
         self.owned_by_session = False
 
@@ -275,6 +294,11 @@ class ConnectionState:
                 self.lost()
         except Exception as error:
             report("connection.del", error)
+
+
+def _raw(connection: Any) -> Any:
+    """The driver's connection behind SQLAlchemy's."""
+    return connection.connection.dbapi_connection
 
 
 def info_of(connection: Any) -> dict[str, Any] | None:

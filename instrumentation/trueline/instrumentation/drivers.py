@@ -56,6 +56,11 @@ _STATUS: dict[str, Callable[[Any], DriverStatus]] = {
 }
 
 
+def tells_aborted(driver: str) -> bool:
+    """Whether the driver tells an aborted transaction from a healthy one."""
+    return _STATUS.get(driver) is _libpq
+
+
 def transaction_status(driver: str, dbapi_connection: Any) -> DriverStatus:
     """Status of the connection, by SQLAlchemy's driver name; UNKNOWN for drivers that do not tell."""
     reader = _STATUS.get(driver)

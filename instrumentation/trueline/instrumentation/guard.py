@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -30,6 +31,15 @@ raise_internal_errors = False
 
 _last_logged = 0.0
 _log_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    # Another thread may have held it at the fork.
+    global _log_lock
+    _log_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def report(where: str, error: BaseException) -> None:
@@ -58,6 +68,13 @@ def _without_values(error: BaseException) -> tuple[type[BaseException], BaseExce
     """The same traceback with an exception that carries no message."""
     hollow = RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}")
     return (type(hollow), hollow, error.__traceback__)
+
+
+def swallow(where: str, error: Exception) -> None:
+    """What :func:`guarded` does, for hooks on the hot path that have their own ``except``."""
+    if raise_internal_errors:
+        raise error
+    report(where, error)
 
 
 def guarded(where: str, default: Any = None) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -17,14 +17,17 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from trueline.instrumentation import contrib, runtime, semconv
 from trueline.instrumentation._version import __version__
 from trueline.instrumentation.async_exit import unwrap_async, wrap_async
-from trueline.instrumentation.dialects import unwrap_dialects
+from trueline.instrumentation.connections import forget_announced
+from trueline.instrumentation.dialects import unwrap_dialects, wrap_dialects
 from trueline.instrumentation.entry import EntryProcessor
 from trueline.instrumentation.guard import guarded
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
 from trueline.instrumentation.listeners import listen, unlisten
 from trueline.instrumentation.logs import EventEmitter, OtlpHandler, root_has_otel_handler
+from trueline.instrumentation.losses import Losses
 from trueline.instrumentation.options import Options, disabled, resolve
+from trueline.instrumentation.own_spans import Origin
 from trueline.instrumentation.providers import (
     logger_provider,
     prepend_processor,
@@ -121,7 +124,8 @@ def _instrument(
         return
     if not _sqlalchemy_is_supported():
         return
-    provider = tracer_provider(options, given_tracers)
+    losses = Losses()
+    provider = tracer_provider(options, given_tracers, losses)
     loggers = logger_provider(options, given_loggers)
     hasher = IdentityHasher(options.hash_secret or None)
     extractor = IdentityExtractor(
@@ -130,20 +134,23 @@ def _instrument(
     tracer = provider.get_tracer(semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL)
     sdk = provider if isinstance(provider, TracerProvider) else None
     builder = SpanBuilder(
-        resource=None if sdk is None else sdk.resource,
-        instrumentation_scope=InstrumentationScope(semconv.SCOPE_NAME, __version__, semconv.SCHEMA_URL),
+        origin=Origin(
+            None if sdk is None else sdk.resource,
+            InstrumentationScope(semconv.SCOPE_NAME, __version__, semconv.SCHEMA_URL),
+        ),
         finish=None if sdk is None else sdk._active_span_processor.on_end,
         tracer=tracer,
         key_id=hasher.key_id,
     )
-    holder = Holder(builder.emit, options.hold)
+    emit_event = EventEmitter(loggers)
+    holder = Holder(builder.emit, options.hold, losses=losses, idle=lambda: losses.report(emit_event))
     current = Runtime(
         tracer=tracer,
         planner=Planner(options.identities),
         extractor=extractor,
         holder=holder,
         key_id=hasher.key_id,
-        emit_event=EventEmitter(loggers),
+        emit_event=emit_event,
         database_name=options.database_name,
     )
     processor = EntryProcessor(holder.flush)
@@ -155,6 +162,7 @@ def _instrument(
     # Registered after the providers' own handlers, so it runs before them: what is held still gets out.
     atexit.register(holder.close)
     runtime.install(current)
+    wrap_dialects()
     listen()
     wrap_async()
     switched_on = options.spans == "contrib" and contrib.activate(provider)
@@ -205,6 +213,7 @@ def _uninstrument() -> None:
     unlisten()
     runtime.install(None)
     unwrap_dialects()
+    forget_announced()
     unwrap_async()
     if installed.contrib:
         contrib.deactivate()
@@ -227,5 +236,5 @@ def status() -> dict[str, Any]:
     return {
         "instrumented": _installed is not None,
         "internal_errors": dict(internal_errors),
-        "losses": dict(_installed.runtime.holder.losses) if _installed is not None else {},
+        "losses": dict(_installed.runtime.holder.losses.total) if _installed is not None else {},
     }

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from trueline.instrumentation import ambient
 from trueline.instrumentation.semconv import LEGAL_REASONS, Outcome, Reason
@@ -29,6 +29,11 @@ class Statement(Protocol):
     """What the machine needs to know of a statement."""
 
     writes: bool
+    reads: bool
+    #: Rows written or returned, where the driver tells.
+    rows: int | None
+    #: All tables, the written one first.
+    tables: tuple[str, ...]
     #: It raised: whatever becomes of its transaction, it changed nothing.
     failed: bool
     started_at: int
@@ -45,13 +50,17 @@ class Statement(Protocol):
 S = TypeVar("S", bound=Statement)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Cause:
     """The exception that caused a rollback: class names only, cause by cause."""
 
     error_type: str = ""
     chain: tuple[str, ...] = ()
     from_ai: bool = False
+
+
+#: Nothing caused it, or nobody knows what.
+NO_CAUSE = Cause()
 
 
 @dataclass(slots=True)
@@ -84,6 +93,7 @@ class Transaction(Generic[S]):
         "aborted",
         "autocommit",
         "cause",
+        "confirmed",
         "dispatched",
         "ended",
         "ended_at",
@@ -92,9 +102,9 @@ class Transaction(Generic[S]):
         "left",
         "lock",
         "outcome",
+        "place",
         "reason",
         "settled",
-        "span_context",
         "started_at",
         "tally",
         "undone_ids",
@@ -105,9 +115,11 @@ class Transaction(Generic[S]):
         self.autocommit = autocommit
         self.outcome = Outcome.OPEN
         self.reason: Reason | None = None
-        self.cause = Cause()
+        self.cause = NO_CAUSE
         #: The server refuses everything until a rollback (PostgreSQL after an error).
         self.aborted = False
+        #: The driver said that it is in a transaction: no statement commits by itself before the end.
+        self.confirmed = False
         self.ended = False
         self.settled = False
         #: The holder has queued the settled transaction; set once.
@@ -115,8 +127,8 @@ class Transaction(Generic[S]):
         #: ns since the epoch; set with the first statement and at the end.
         self.started_at = 0
         self.ended_at = 0
-        #: What whoever builds spans keeps for the transaction span.
-        self.span_context: object = None
+        #: What whoever builds spans keeps for the transaction span: its place in the trace.
+        self.place: Any = None
         self.tally = Tally()
         #: Statements that wait for the outcome.
         self.held: list[S] = []
@@ -137,6 +149,15 @@ class Transaction(Generic[S]):
         self._positions += 1
         statement.position = self._positions
         self.held.append(statement)
+        tally = self.tally
+        if statement.writes:
+            tally.writes += 1
+            if statement.rows is not None and statement.rows > 0:
+                tally.rows += statement.rows
+            if statement.tables:
+                tally.tables.setdefault(statement.tables[0])
+        elif statement.reads:
+            tally.reads += 1
 
     def leave(self, statements: list[S]) -> None:
         """``statements`` go out as `open` now, under their span ids; they wait for nothing any more."""

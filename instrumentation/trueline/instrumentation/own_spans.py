@@ -1,0 +1,181 @@
+"""Spans that Trueline made: finished, and with attributes that are put together when they are read.
+
+To span processors and exporters they are the SDK's ``ReadableSpan``. An exporter that reads ``attributes``
+gets a dictionary; Trueline's own joins the encoded parts and never makes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from trueline.instrumentation import wire
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_UNSET = Status(StatusCode.UNSET)
+# Numbers of SpanKind in trace.proto; the API's own are one less.
+_KINDS = {kind: kind.value + 1 for kind in SpanKind}
+
+
+class Origin:
+    """What all spans of one provider share: resource and scope."""
+
+    __slots__ = ("resource", "scope")
+
+    def __init__(self, resource: Resource | None, scope: InstrumentationScope) -> None:
+        self.resource = resource
+        self.scope = scope
+
+
+class Facts(Protocol):
+    """Where a span's attributes come from, once somebody wants them. No name is in two of them."""
+
+    def parts(self) -> tuple[wire.Part, ...]:
+        """Attributes that many spans share."""
+
+    def rest(self) -> dict[str, Any]:
+        """Attributes of this span alone."""
+
+
+class OwnSpan(ReadableSpan):
+    """A finished span of ours."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        name: str,
+        kind: SpanKind,
+        context: SpanContext,
+        parent: SpanContext | None,
+        started_at: int,
+        ended_at: int,
+        facts: Facts,
+        error: str | None = None,
+    ) -> None:
+        # The base class's fields, set here without its __init__, which costs as much as everything else.
+        self._name = name
+        self._kind = kind
+        self._context = context
+        self._parent = parent
+        self._start_time = started_at
+        self._end_time = ended_at
+        self._origin = origin
+        self._facts = facts
+        self._error = error
+
+    # The SDK reads some of these by their private names (to_json, processors of other vendors).
+    _events = ()
+    _links = ()
+    _instrumentation_info = None
+
+    @property
+    def _attributes(self) -> dict[str, Any]:  # type: ignore[override]
+        merged: dict[str, Any] = {}
+        for part in self._facts.parts():
+            merged.update(part.attributes)
+        merged.update(self._facts.rest())
+        return merged
+
+    @property
+    def _status(self) -> Status:  # type: ignore[override]
+        return _UNSET if self._error is None else Status(StatusCode.ERROR, self._error)
+
+    @property
+    def _resource(self) -> Resource | None:  # type: ignore[override]
+        return self._origin.resource
+
+    @property
+    def _instrumentation_scope(self) -> InstrumentationScope:  # type: ignore[override]
+        return self._origin.scope
+
+    def encoded(self) -> bytes:
+        """The span as it stands in OTLP's ScopeSpans."""
+        context, parent, error, facts = self._context, self._parent, self._error, self._facts
+        assert context is not None
+        return wire.span(
+            trace_id=context.trace_id,
+            span_id=context.span_id,
+            parent_id=0 if parent is None else parent.span_id,
+            name=self._name,
+            kind=_KINDS[self._kind],
+            started_at=self._start_time or 0,
+            ended_at=self._end_time or 0,
+            attributes=b"".join(
+                [*[part.encoded() for part in facts.parts()], wire.encode_attributes(facts.rest())]
+            ),
+            status=0 if error is None else StatusCode.ERROR.value,
+            message=error or "",
+            remote_parent=parent is not None and parent.is_remote,
+        )
+
+
+class AdoptedFacts(Protocol):
+    """What is added to a span that another instrumentation made."""
+
+    def beside(self, before: Mapping[str, Any]) -> dict[str, Any]:
+        """Attributes to add to, or to put over, those that the span had ``before``."""
+
+
+class LazyAttributes(Mapping[str, Any]):
+    """Attributes of an adopted span: those that it had, and ours, put together when somebody reads them."""
+
+    __slots__ = ("_before", "_facts", "_immutable", "_merged", "dropped")
+
+    def __init__(self, before: Mapping[str, Any], facts: AdoptedFacts) -> None:
+        self._before = before
+        self._facts = facts
+        self._merged: dict[str, Any] | None = None
+        self._immutable = False  # the SDK sets it when the span ends
+        self.dropped = getattr(before, "dropped", 0)
+
+    def merged(self) -> dict[str, Any]:
+        """All attributes."""
+        merged = self._merged
+        if merged is None:
+            merged = self._merged = {**self._before, **self._facts.beside(self._before)}
+        return merged
+
+    def __getitem__(self, name: str) -> Any:
+        return self.merged()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.merged())
+
+    def __len__(self) -> int:
+        return len(self.merged())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Mapping[str, Any]:
+        return MappingProxyType(dict(self.merged()))
+
+
+def encode_adopted(span: ReadableSpan) -> bytes | None:
+    """An adopted span as it stands in ScopeSpans; None if it has what we do not encode."""
+    attributes = span._attributes
+    context = span._context
+    if not isinstance(attributes, LazyAttributes) or context is None or span._events or span._links:
+        return None
+    if context.trace_state or attributes.dropped:
+        return None
+    parent = span._parent
+    status = span._status
+    return wire.span(
+        trace_id=context.trace_id,
+        span_id=context.span_id,
+        parent_id=0 if parent is None else parent.span_id,
+        name=span._name,
+        kind=_KINDS[span._kind],
+        started_at=span._start_time or 0,
+        ended_at=span._end_time or 0,
+        attributes=wire.encode_attributes(attributes.merged()),
+        status=status.status_code.value,
+        message=status.description or "",
+        remote_parent=parent is not None and parent.is_remote,
+    )
