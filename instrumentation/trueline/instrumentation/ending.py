@@ -7,21 +7,25 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from trueline.instrumentation import runtime
-from trueline.instrumentation.connection import INFO_KEY, ConnectionState, info_of
-from trueline.instrumentation.guard import guarded
+from trueline.instrumentation.connection import INFO_KEY, ConnectionState
+from trueline.instrumentation.guard import guarded, swallow
 
 
-@guarded("ending.state")
 def state_in_transaction(connection: Any) -> ConnectionState | None:
     """The state of a connection in a transaction of ours; ``connection``: the pool's, or an engine's."""
-    current = runtime.current()
-    if current is None:
+    try:
+        state = connection.info.get(INFO_KEY)
+        if state is None or state.transaction is None:
+            return None
+        current = runtime.active
+        return None if current is None or state.generation != current.holder.generation else state
+    except (AttributeError, NotImplementedError):
+        # A driver's own connection has no such dictionary, and SQLAlchemy's stand-in for the very first
+        # connect of an engine has nothing.
         return None
-    info = info_of(connection)
-    state = None if info is None else info.get(INFO_KEY)
-    if not isinstance(state, ConnectionState) or state.transaction is None:
+    except Exception as error:
+        swallow("ending.state", error)
         return None
-    return state if state.generation == current.holder.generation else None
 
 
 def _dbapi_connection(connection: Any) -> Any:
@@ -35,10 +39,12 @@ def will_be_refused(state: ConnectionState, connection: Any) -> bool:
     return state.before_commit(_dbapi_connection(connection))
 
 
-@guarded("ending.committed")
 def committed(state: ConnectionState, aborted: bool) -> None:
     """The driver's commit returned."""
-    state.committed(aborted=aborted)
+    try:
+        state.committed(aborted=aborted)
+    except Exception as error:
+        swallow("ending.committed", error)
 
 
 @guarded("ending.commit_failed")

@@ -11,7 +11,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
 from opentelemetry.trace import Span, SpanContext, get_current_span
 
 from trueline.instrumentation import ambient, runtime, scope
-from trueline.instrumentation.connection import ConnectionState
+from trueline.instrumentation.connection import INFO_KEY, ConnectionState
 from trueline.instrumentation.connections import state_of
 from trueline.instrumentation.database_errors import error_facts
 from trueline.instrumentation.entry import entry_of
@@ -50,7 +50,14 @@ def begin(context: Any) -> Begun | None:
                 entry = entry_of(span)
             else:
                 parent = None
-        state = state_of(context.root_connection, current)
+        connection = context.root_connection
+        try:
+            state = connection._dbapi_connection.info[INFO_KEY]
+            holder = current.holder
+            if state.holder is not holder or state.generation != holder.generation or not state.url_known:
+                state = state_of(connection, current)
+        except (AttributeError, KeyError):  # its first statement, or another release of SQLAlchemy
+            state = state_of(connection, current)
         if state is None:
             return None
         values[_RUNNING] = True

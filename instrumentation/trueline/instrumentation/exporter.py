@@ -22,7 +22,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from trueline.instrumentation import wire
 from trueline.instrumentation.guard import report
 from trueline.instrumentation.losses import EXPORT_FAILED, QUEUE_FULL, Losses
-from trueline.instrumentation.own_spans import OwnSpan, encode_adopted
+from trueline.instrumentation.own_spans import Origin, OwnSpan, encode_adopted
 
 logger = logging.getLogger("trueline")
 
@@ -69,9 +69,17 @@ class OtlpExporter(SpanExporter):
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
         """The body of a request: ours joined, all others by OpenTelemetry's encoder."""
         groups: dict[tuple[int, int], tuple[Any, Any, list[bytes]]] = {}
+        own: dict[int, tuple[Origin, list[bytes]]] = {}
         foreign: list[ReadableSpan] = []
         for span in spans:
-            data = span.encoded() if isinstance(span, OwnSpan) else encode_adopted(span)
+            if span.__class__ is OwnSpan:
+                origin = span._origin
+                ours = own.get(id(origin))
+                if ours is None:
+                    ours = own[id(origin)] = (origin, [])
+                ours[1].append(span.encoded())
+                continue
+            data = encode_adopted(span)
             if data is None:
                 foreign.append(span)
                 continue
@@ -81,14 +89,17 @@ class OtlpExporter(SpanExporter):
             if group is None:
                 group = groups[key] = (resource, scope, [])
             group[2].append(data)
-        bodies = [self._group(resource, scope, data) for resource, scope, data in groups.values()]
+        bodies = [self._group(origin.resource, origin.scope, data) for origin, data in own.values()]
+        bodies += [self._group(resource, scope, data) for resource, scope, data in groups.values()]
         if foreign:
             bodies.append(encode_spans(foreign).SerializePartialToString())
         return b"".join(bodies)
 
-    def _group(self, resource: Resource, scope: InstrumentationScope | None, spans: list[bytes]) -> bytes:
+    def _group(
+        self, resource: Resource | None, scope: InstrumentationScope | None, spans: list[bytes]
+    ) -> bytes:
         """ResourceSpans of one resource and scope."""
-        header, resource_url = self._resource(resource)
+        header, resource_url = (b"", b"") if resource is None else self._resource(resource)
         scope_head, scope_url = self._scope(scope)
         body = header + wire.field(b"\x12", b"".join((scope_head, *spans, scope_url))) + resource_url
         return wire.field(b"\x0a", body)

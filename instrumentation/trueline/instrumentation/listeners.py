@@ -21,7 +21,7 @@ from sqlalchemy.pool import Pool
 from trueline.instrumentation import dialects, runtime
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState, info_of
 from trueline.instrumentation.connections import new_state, state_of
-from trueline.instrumentation.guard import guarded
+from trueline.instrumentation.guard import guarded, swallow
 
 _session_states: weakref.WeakKeyDictionary[Session, weakref.WeakSet[ConnectionState]] = (
     weakref.WeakKeyDictionary()
@@ -43,7 +43,7 @@ def _pool_connect(dbapi_connection: Any, record: Any) -> None:
 
 
 def _record_state(record: Any) -> ConnectionState | None:
-    current = runtime.current()
+    current = runtime.active
     if current is None or record is None:
         return None
     state: ConnectionState | None = record.info.get(INFO_KEY)
@@ -52,14 +52,18 @@ def _record_state(record: Any) -> ConnectionState | None:
     return state
 
 
-@guarded("pool.reset")
 def _pool_reset(dbapi_connection: Any, record: Any, reset_state: Any) -> None:
-    state = _record_state(record)
-    if state is not None:
-        state.reset(
-            transaction_was_reset=reset_state.transaction_was_reset,
-            only_terminated=not reset_state.asyncio_safe,
-        )
+    try:
+        state = _record_state(record)
+        if state is not None:
+            state.returning = True
+            if state.transaction is not None:
+                state.reset(
+                    transaction_was_reset=reset_state.transaction_was_reset,
+                    only_terminated=not reset_state.asyncio_safe,
+                )
+    except Exception as error:
+        swallow("pool.reset", error)
 
 
 @guarded("pool.invalidate")

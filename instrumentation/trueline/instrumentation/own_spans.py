@@ -105,7 +105,7 @@ class OwnSpan(ReadableSpan):
             span_id=context.span_id,
             parent_id=0 if parent is None else parent.span_id,
             name=self._name,
-            kind=_KINDS[self._kind],
+            kind=3 if self._kind is SpanKind.CLIENT else _KINDS[self._kind],
             started_at=self._start_time or 0,
             ended_at=self._end_time or 0,
             attributes=b"".join(

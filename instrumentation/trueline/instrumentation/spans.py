@@ -8,6 +8,7 @@ ended at their true time.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from opentelemetry.trace import (
 from trueline.instrumentation import ambient, semconv
 from trueline.instrumentation.own_spans import SAMPLED, LazyAttributes, Origin, OwnSpan
 from trueline.instrumentation.semconv import Outcome, Reason
+from trueline.instrumentation.transaction import Tally
 from trueline.instrumentation.wire import Part
 
 if TYPE_CHECKING:
@@ -89,7 +91,9 @@ class SpanBuilder:
         if settled:
             tally = transaction.tally
             if tally.writes or tally.failures or tally.left_open or place.parent is None:
-                self._transaction(transaction, place)
+                ending = (transaction.outcome, transaction.reason)
+                part = endings.get(ending) or _ending(transaction, *ending)
+                self._transaction(transaction, place, part)
 
     def _own(self, record: StatementRecord, ending: Part, place: _Place) -> None:
         parent = record.parent or place.context
@@ -115,33 +119,8 @@ class SpanBuilder:
             span.set_status(Status(StatusCode.ERROR, record.error.description))
         span.end(record.ended_at)
 
-    def _transaction(self, transaction: Transaction[StatementRecord], place: _Place) -> None:
-        first, tally, cause = place.first, transaction.tally, transaction.cause
-        database = first.database.attributes
-        attributes: Attributes = {name: database[name] for name in _TRANSACTION_DATABASE if name in database}
-        attributes[semconv.TRANSACTION_ID] = transaction.id
-        attributes[semconv.TRANSACTION_OUTCOME] = transaction.outcome.value
-        attributes[semconv.TRANSACTION_AUTOCOMMIT] = transaction.autocommit
-        attributes[semconv.TRANSACTION_READS] = tally.reads
-        attributes[semconv.TRANSACTION_WRITES] = tally.writes
-        attributes[semconv.TRANSACTION_ROWS] = tally.rows
-        attributes[semconv.STATEMENT_TABLES] = tuple(tally.tables)
-        attributes[semconv.TRANSACTION_AI_CALLS] = tally.ai_calls
-        attributes[semconv.TRANSACTION_AI_ERRORS] = tally.ai_errors
-        attributes[semconv.TRANSACTION_AI_WAIT] = tally.ai_wait_ns / 1e6
-        if transaction.reason is not None:
-            attributes[semconv.TRANSACTION_REASON] = transaction.reason.value
-        if cause.error_type:
-            attributes[semconv.TRANSACTION_ERROR_TYPE] = cause.error_type
-            attributes[semconv.TRANSACTION_ERROR_CHAIN] = cause.chain
-            attributes[semconv.TRANSACTION_ERROR_FROM_AI] = cause.from_ai
-        if tally.left_open:
-            attributes[semconv.TRANSACTION_OPEN_STATEMENTS] = tally.left_open
-        if transaction.undone_ids:
-            attributes[semconv.TRANSACTION_UNDONE] = tuple(transaction.undone_ids)
-        if first.orm_session_id:
-            attributes[semconv.ORM_SESSION_ID] = first.orm_session_id
-        _add_scope(attributes, first, self._key_id)
+    def _transaction(self, transaction: Transaction[StatementRecord], place: _Place, ending: Part) -> None:
+        cause, database = transaction.cause, place.first.database.attributes
         lost = transaction.outcome in (Outcome.ROLLED_BACK, Outcome.UNKNOWN)
         self._pass_on(
             OwnSpan(
@@ -152,7 +131,7 @@ class SpanBuilder:
                 place.parent,
                 transaction.started_at,
                 transaction.ended_at or transaction.started_at,
-                _TransactionFacts(attributes),
+                _TransactionFacts(transaction, place.first, ending, self._key_id),
                 cause.error_type if lost and cause.error_type else None,
             )
         )
@@ -223,20 +202,75 @@ class _StatementFacts:
 
 
 class _TransactionFacts:
-    """The attributes of a transaction's span."""
+    """The attributes of a transaction's span, likewise."""
 
-    __slots__ = ("_attributes",)
+    __slots__ = ("_ending", "_first", "_key_id", "_transaction")
 
-    def __init__(self, attributes: Attributes) -> None:
-        self._attributes = attributes
+    def __init__(
+        self, transaction: Transaction[StatementRecord], first: StatementRecord, ending: Part, key_id: str
+    ) -> None:
+        self._transaction = transaction
+        self._first = first
+        self._ending = ending
+        self._key_id = key_id
 
     def parts(self) -> tuple[Part, ...]:
-        """Nothing of it is shared."""
-        return ()
+        """Database, outcome and counts, which most transactions share with others."""
+        tally = self._transaction.tally
+        return (
+            self._first.database.derived(_of_the_database),
+            self._ending,
+            _counts(tally.reads, tally.writes, tally.rows, tuple(tally.tables)),
+            _NO_AI if not tally.ai_calls else _ai(tally),
+        )
 
     def rest(self) -> Attributes:
-        """All of it."""
-        return self._attributes
+        """What is this transaction's alone."""
+        transaction, first = self._transaction, self._first
+        attributes: Attributes = {}
+        cause = transaction.cause
+        if cause.error_type:
+            if transaction.reason is None:
+                attributes[semconv.TRANSACTION_ERROR_TYPE] = cause.error_type
+            attributes[semconv.TRANSACTION_ERROR_CHAIN] = cause.chain
+            attributes[semconv.TRANSACTION_ERROR_FROM_AI] = cause.from_ai
+        if transaction.tally.left_open:
+            attributes[semconv.TRANSACTION_OPEN_STATEMENTS] = transaction.tally.left_open
+        if transaction.undone_ids:
+            attributes[semconv.TRANSACTION_UNDONE] = tuple(transaction.undone_ids)
+        if first.orm_session_id:
+            attributes[semconv.ORM_SESSION_ID] = first.orm_session_id
+        _add_scope(attributes, first, self._key_id)
+        return attributes
+
+
+def _of_the_database(database: Attributes) -> Attributes:
+    return {name: database[name] for name in _TRANSACTION_DATABASE if name in database}
+
+
+@functools.lru_cache(maxsize=1024)
+def _counts(reads: int, writes: int, rows: int, tables: tuple[str, ...]) -> Part:
+    return Part(
+        {
+            semconv.TRANSACTION_READS: reads,
+            semconv.TRANSACTION_WRITES: writes,
+            semconv.TRANSACTION_ROWS: rows,
+            semconv.STATEMENT_TABLES: tables,
+        }
+    )
+
+
+def _ai(tally: Tally) -> Part:
+    return Part(
+        {
+            semconv.TRANSACTION_AI_CALLS: tally.ai_calls,
+            semconv.TRANSACTION_AI_ERRORS: tally.ai_errors,
+            semconv.TRANSACTION_AI_WAIT: tally.ai_wait_ns / 1e6,
+        }
+    )
+
+
+_NO_AI = _ai(Tally())
 
 
 class _Place:

@@ -8,7 +8,7 @@ numbers are those of opentelemetry-proto's ``trace.proto`` and ``common.proto``,
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 _DOUBLE: Final = struct.Struct("<d")
@@ -94,12 +94,20 @@ def _key(name: str) -> bytes:
 class Part:
     """Some attributes of a span and their encoding, made once and shared by many spans."""
 
-    __slots__ = ("_encoded", "attributes")
+    __slots__ = ("_derived", "_encoded", "attributes")
 
     def __init__(self, attributes: dict[str, Any]) -> None:
         #: Never changed once the part exists.
         self.attributes = attributes
         self._encoded: bytes | None = None
+        self._derived: Part | None = None
+
+    def derived(self, make: Callable[[dict[str, Any]], dict[str, Any]]) -> Part:
+        """The part that ``make`` makes of this one's attributes, once; there is one such use of a part."""
+        derived = self._derived
+        if derived is None:
+            derived = self._derived = Part(make(self.attributes))
+        return derived
 
     def encoded(self) -> bytes:
         """The attributes as they stand in a Span."""
