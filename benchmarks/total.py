@@ -3,7 +3,7 @@
     python benchmarks/total.py [--drivers pysqlite,asyncpg] [--rounds 5] [--statements 6000]
 
 Compared are contrib with the stock OTLP/HTTP exporter, and Trueline as `instrument()` sets it
-up, both sending to a real HTTP server in a process of its own. After each run that server's bodies are decoded:
+up, both sending to a real HTTP server in its own process. After each run that server's bodies are decoded:
 every statement must have arrived with the attributes it should have: a broken exporter would look fast.
 """
 

@@ -36,6 +36,7 @@ from trueline.instrumentation.providers import (
     tracer_provider,
 )
 from trueline.instrumentation.runtime import Runtime
+from trueline.instrumentation.sampling import Sampler
 from trueline.instrumentation.spans import SpanBuilder
 from trueline.instrumentation.statement import Planner
 
@@ -71,6 +72,8 @@ def instrument(
     log_arguments: bool | None = None,
     hold: float | None = None,
     database_name: str | None = None,
+    sample: float | None = None,
+    follow_trace_sampler: bool | None = None,
     tracer_provider: trace.TracerProvider | None = None,
     logger_provider: _logs.LoggerProvider | None = None,
 ) -> None:
@@ -90,6 +93,10 @@ def instrument(
         logs: pass records of standard logging on, with trace context. Default True.
         log_arguments: send formatted log text instead of its template. Default False.
         hold: seconds for which statements wait for the outcome of their transaction. Default 1.
+        sample: share of identities whose statements are sent, the same ones in every service; what did not
+            commit is sent whatever the share. Default 1.
+        follow_trace_sampler: drop statements of traces that the trace sampler dropped, unless they did not
+            commit. Default False: rules need every write and read of an identity.
         database_name: the operator's own name for the database, stronger than any fingerprint.
 
     Raises:
@@ -110,6 +117,8 @@ def instrument(
         log_arguments=log_arguments,
         hold=hold,
         database_name=database_name,
+        sample=sample,
+        follow_trace_sampler=follow_trace_sampler,
     )
     with _lock:
         _instrument(options, tracer_provider, logger_provider)
@@ -141,6 +150,11 @@ def _instrument(
         finish=None if sdk is None else sdk._active_span_processor.on_end,
         tracer=tracer,
         key_id=hasher.key_id,
+        sampler=(
+            Sampler(options.sample, follow_trace=options.follow_trace_sampler)
+            if options.sample < 1 or options.follow_trace_sampler
+            else None
+        ),
     )
     emit_event = EventEmitter(loggers)
     holder = Holder(builder.emit, options.hold, losses=losses, idle=lambda: losses.report(emit_event))

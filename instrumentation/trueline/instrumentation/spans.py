@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from trueline.instrumentation.database_errors import ErrorFacts
     from trueline.instrumentation.identity import Identities
     from trueline.instrumentation.records import StatementRecord
+    from trueline.instrumentation.sampling import Sampler
     from trueline.instrumentation.statement import Plan
     from trueline.instrumentation.transaction import Transaction
 
@@ -63,16 +64,20 @@ class SpanBuilder:
         finish: Callable[[ReadableSpan], None] | None,
         tracer: trace.Tracer,
         key_id: str,
+        sampler: Sampler | None = None,
     ) -> None:
         self._origin = origin
         self._finish = finish
         self._tracer = tracer
         self._key_id = key_id
+        self._sampler = sampler
 
     def emit(
         self, transaction: Transaction[StatementRecord], statements: list[StatementRecord], settled: bool
     ) -> None:
         """Build and pass on the spans of ``statements``, and the transaction's own if it is settled."""
+        if self._sampler is not None:
+            statements, settled = self._sampler.select(transaction, statements, settled)
         place = transaction.place
         if place is None:
             if not statements:
@@ -83,7 +88,7 @@ class SpanBuilder:
             ending = transaction.outcome_of(record)
             part = endings.get(ending)
             if part is None:
-                part = endings[ending] = _ending(transaction, *ending)
+                part = endings[ending] = self._ending(transaction, *ending)
             if record.adopted is None:
                 self._own(record, part, place)
             else:
@@ -92,7 +97,7 @@ class SpanBuilder:
             tally = transaction.tally
             if tally.writes or tally.failures or tally.left_open or place.parent is None:
                 ending = (transaction.outcome, transaction.reason)
-                part = endings.get(ending) or _ending(transaction, *ending)
+                part = endings.get(ending) or self._ending(transaction, *ending)
                 self._transaction(transaction, place, part)
 
     def _own(self, record: StatementRecord, ending: Part, place: _Place) -> None:
@@ -135,6 +140,23 @@ class SpanBuilder:
                 cause.error_type if lost and cause.error_type else None,
             )
         )
+
+    def _ending(
+        self, transaction: Transaction[StatementRecord], outcome: Outcome, reason: Reason | None
+    ) -> Part:
+        """What the statements of one transaction with one outcome say of it."""
+        attributes: Attributes = {
+            semconv.TRANSACTION_ID: transaction.id,
+            semconv.TRANSACTION_OUTCOME: outcome.value,
+            semconv.TRANSACTION_AUTOCOMMIT: transaction.autocommit,
+        }
+        if reason is not None:
+            attributes[semconv.TRANSACTION_REASON] = reason.value
+            if transaction.cause.error_type:
+                attributes[semconv.TRANSACTION_ERROR_TYPE] = transaction.cause.error_type
+        if self._sampler is not None:
+            attributes[semconv.SAMPLE_RATIO] = self._sampler.ratio
+        return Part(attributes)
 
     def _pass_on(self, span: OwnSpan) -> None:
         if self._finish is not None:
@@ -283,20 +305,6 @@ class _Place:
         self.parent = first.parent
         trace_id = ambient.new_trace_id() if first.parent is None else first.parent.trace_id
         self.context = SpanContext(trace_id, ambient.new_span_id(), False, SAMPLED)
-
-
-def _ending(transaction: Transaction[StatementRecord], outcome: Outcome, reason: Reason | None) -> Part:
-    """What the statements of one transaction with one outcome say of it."""
-    attributes: Attributes = {
-        semconv.TRANSACTION_ID: transaction.id,
-        semconv.TRANSACTION_OUTCOME: outcome.value,
-        semconv.TRANSACTION_AUTOCOMMIT: transaction.autocommit,
-    }
-    if reason is not None:
-        attributes[semconv.TRANSACTION_REASON] = reason.value
-        if transaction.cause.error_type:
-            attributes[semconv.TRANSACTION_ERROR_TYPE] = transaction.cause.error_type
-    return Part(attributes)
 
 
 def _attach(plan: Plan) -> Part:

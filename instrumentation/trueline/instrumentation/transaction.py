@@ -99,6 +99,7 @@ class Transaction(Generic[S]):
         "ended_at",
         "held",
         "id",
+        "keep",
         "left",
         "lock",
         "outcome",
@@ -130,6 +131,8 @@ class Transaction(Generic[S]):
         #: What whoever builds spans keeps for the transaction span: its place in the trace.
         self.place: Any = None
         self.tally = Tally()
+        #: Whoever samples decided that the rest of it stays as well.
+        self.keep = False
         #: Statements that wait for the outcome.
         self.held: list[S] = []
         #: Statements that left as `open`, while a savepoint could still undo them: (position, span id).

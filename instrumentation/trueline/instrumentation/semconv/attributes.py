@@ -135,6 +135,9 @@ TRANSACTION_OPEN_STATEMENTS: Final = attribute("trueline.transaction.open_statem
 TRANSACTION_UNDONE: Final = attribute("trueline.transaction.rolled_back_statements", "string[]",
     TRANSACTION, column="rolled_back_statements",
     meaning="Span ids of statements that had been exported as `open` and were undone by a savepoint.")
+SAMPLE_RATIO: Final = attribute("trueline.sample.ratio", "double", STATEMENT, TRANSACTION,
+    column="sample_ratio", meaning="Share of identities that is kept; absent where everything is. What did not "
+    "commit is kept whatever the share.")
 
 # -- errors -----------------------------------------------------------------------------------------------
 CONSTRAINT_NAME: Final = attribute("trueline.constraint.name", "string", STATEMENT, TRANSACTION,
