@@ -231,3 +231,62 @@ def test_what_is_held_leaves_at_the_end_of_the_process(tmp_path: Path) -> None:
     )
     assert "CREATE undecided" in result.stdout, result.stderr
     assert "CREATE decided" in result.stdout
+
+
+@pytest.fixture
+def future_contrib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release of contrib that keeps its spans in another place, and ends them all the same."""
+    from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+
+    original = EngineTracer._before_cur_exec
+
+    def _before_cur_exec(self, conn, cursor, statement, params, context, executemany):  # type: ignore[no-untyped-def]
+        result = original(self, conn, cursor, statement, params, context, executemany)  # type: ignore[no-untyped-call]
+        span = vars(context).pop("_otel" + "_span", None)
+        if span is not None:
+            span.end()
+        return result
+
+    monkeypatch.setattr(EngineTracer, "_before_cur_exec", _before_cur_exec)
+
+
+@pytest.mark.usefixtures("future_contrib")
+def test_a_release_of_contrib_that_no_longer_fits_falls_back_to_own_spans(
+    record: Callable[..., Recorder], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="trueline"):
+        recorder = record(logs=False, spans="contrib")
+    assert "Trueline's own spans are used" in caplog.text
+    with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/a.db").begin() as connection:
+        connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    assert [span.name for span in recorder.spans()] == ["CREATE t", "TRANSACTION a.db"]
+
+
+@pytest.mark.usefixtures("future_contrib")
+def test_double_spans_of_such_a_release_are_said_with_the_way_out(
+    record: Callable[..., Recorder], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+    SQLAlchemyInstrumentor().instrument(skip_dep_check=True)
+    try:
+        with caplog.at_level(logging.WARNING, logger="trueline"):
+            recorder = record(logs=False)
+        assert "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=sqlalchemy" in caplog.text
+        with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/a.db").begin() as connection:
+            connection.execute(text("CREATE TABLE t (x INTEGER)"))
+        assert len(recorder.statements()) == 1
+    finally:
+        SQLAlchemyInstrumentor().uninstrument()
+
+
+def test_contrib_that_was_on_before_stays_on_afterwards(record: Callable[..., Recorder]) -> None:
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+    SQLAlchemyInstrumentor().instrument(skip_dep_check=True)
+    try:
+        record(logs=False, spans="contrib")
+        setup.uninstrument()
+        assert SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry
+    finally:
+        SQLAlchemyInstrumentor().uninstrument()

@@ -13,6 +13,7 @@ from opentelemetry.trace import Span, SpanContext, get_current_span
 from trueline.instrumentation import ambient, runtime, scope
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState
 from trueline.instrumentation.connections import state_of
+from trueline.instrumentation.contrib import SPAN_ATTRIBUTE
 from trueline.instrumentation.database_errors import error_facts
 from trueline.instrumentation.entry import entry_of
 from trueline.instrumentation.guard import report, swallow
@@ -22,8 +23,6 @@ from trueline.instrumentation.runtime import Runtime
 from trueline.instrumentation.semconv import Kind
 from trueline.instrumentation.statement import Plan
 
-#: Where contrib's instrumentation keeps the span of a statement, on the execution context.
-_CONTRIB_SPAN: Final = "_otel_span"
 #: Set on the execution context while a statement runs: a dialect's method may call that of its base class.
 _RUNNING: Final = "_trueline_running"
 _SUPPRESS_PLAIN: Final = "suppress_instrumentation"
@@ -56,7 +55,8 @@ def begin(context: Any) -> Begun | None:
             holder = current.holder
             if state.holder is not holder or state.generation != holder.generation or not state.url_known:
                 state = state_of(connection, current)
-        except (AttributeError, KeyError):  # its first statement, or another release of SQLAlchemy
+        except (AttributeError, KeyError, NotImplementedError):
+            # Its first statement, the stand-in of an engine's first connect, or another SQLAlchemy.
             state = state_of(connection, current)
         if state is None:
             return None
@@ -74,7 +74,7 @@ def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any
         values = context.__dict__
         values[_RUNNING] = False
         started_at, parent, entry, current, state = begun
-        adopted = values.pop(_CONTRIB_SPAN, None)
+        adopted = values.pop(SPAN_ATTRIBUTE, None)
         if adopted is not None and not adopted.is_recording():
             adopted = None
         many = context.executemany
@@ -114,7 +114,7 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
         values = context.__dict__
         values[_RUNNING] = False
         started_at, parent, entry, current, state = begun
-        adopted = values.pop(_CONTRIB_SPAN, None)
+        adopted = values.pop(SPAN_ATTRIBUTE, None)
         if adopted is not None and not adopted.is_recording():
             adopted = None
         many = context.executemany

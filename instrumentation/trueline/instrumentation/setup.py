@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import re
+import sys
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -180,6 +181,8 @@ def _instrument(
     listen()
     wrap_async()
     switched_on = options.spans == "contrib" and contrib.activate(provider)
+    if options.spans == "own" and "opentelemetry.instrumentation.sqlalchemy" in sys.modules:
+        contrib.warn_if_doubled()
     _installed = _Installed(current, provider, processor, handler, switched_on)
 
 
