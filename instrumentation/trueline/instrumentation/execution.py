@@ -11,6 +11,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
 from opentelemetry.trace import Span, SpanContext, get_current_span
 
 from trueline.instrumentation import ambient, runtime, scope
+from trueline.instrumentation.adopted import adopt
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState
 from trueline.instrumentation.connections import state_of
 from trueline.instrumentation.contrib import SPAN_ATTRIBUTE
@@ -75,8 +76,8 @@ def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any
         values[_RUNNING] = False
         started_at, parent, entry, current, state = begun
         adopted = values.pop(SPAN_ATTRIBUTE, None)
-        if adopted is not None and not adopted.is_recording():
-            adopted = None
+        if adopted is not None:
+            adopted = adopt(adopted)
         many = context.executemany
         plan = current.planner.plan(statement, state.system)
         bound = scope.bound_identities.get()
@@ -115,8 +116,8 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
         values[_RUNNING] = False
         started_at, parent, entry, current, state = begun
         adopted = values.pop(SPAN_ATTRIBUTE, None)
-        if adopted is not None and not adopted.is_recording():
-            adopted = None
+        if adopted is not None:
+            adopted = adopt(adopted)
         many = context.executemany
         plan = current.planner.plan(statement, state.system)
         bound = scope.bound_identities.get()

@@ -22,7 +22,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from trueline.instrumentation import wire
 from trueline.instrumentation.guard import report
 from trueline.instrumentation.losses import EXPORT_FAILED, QUEUE_FULL, Losses
-from trueline.instrumentation.own_spans import Origin, OwnSpan, encode_adopted
+from trueline.instrumentation.own_spans import Origin, OwnSpan
 
 logger = logging.getLogger("trueline")
 
@@ -68,7 +68,6 @@ class OtlpExporter(SpanExporter):
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
         """The body of a request: ours joined, all others by OpenTelemetry's encoder."""
-        groups: dict[tuple[int, int], tuple[Any, Any, list[bytes]]] = {}
         own: dict[int, tuple[Origin, list[bytes]]] = {}
         foreign: list[ReadableSpan] = []
         for span in spans:
@@ -78,19 +77,9 @@ class OtlpExporter(SpanExporter):
                 if ours is None:
                     ours = own[id(origin)] = (origin, [])
                 ours[1].append(span.encoded())
-                continue
-            data = encode_adopted(span)
-            if data is None:
+            else:
                 foreign.append(span)
-                continue
-            resource, scope = span.resource, span.instrumentation_scope
-            key = (id(resource), id(scope))
-            group = groups.get(key)
-            if group is None:
-                group = groups[key] = (resource, scope, [])
-            group[2].append(data)
         bodies = [self._group(origin.resource, origin.scope, data) for origin, data in own.values()]
-        bodies += [self._group(resource, scope, data) for resource, scope, data in groups.values()]
         if foreign:
             bodies.append(encode_spans(foreign).SerializePartialToString())
         return b"".join(bodies)
