@@ -35,7 +35,7 @@ class EntryProcessor(SpanProcessor):
         """Let a span know its entry. Called for every span of the process: it has to be quick."""
         try:
             parent = span.parent
-            # An entry does not refer to itself: the cycle would keep every root span for the garbage collector.
+            # An entry does not refer to itself: root spans would be left to the garbage collector.
             if parent is not None and not parent.is_remote:
                 around = trace.get_current_span(parent_context)
                 setattr(span, _ENTRY, getattr(around, _ENTRY, around))

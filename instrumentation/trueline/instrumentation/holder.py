@@ -41,7 +41,7 @@ _holders: weakref.WeakSet[Holder] = weakref.WeakSet()
 class Holder:
     """``emit(transaction, statements, settled)`` builds and passes on the spans.
 
-    ``idle()`` is called by the thread, a few times a second while there is work.
+    ``idle(final)`` is called by the thread, a few times a second while there is work, and once at the end.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Holder:
         hold_seconds: float,
         *,
         losses: Losses | None = None,
-        idle: Callable[[], None] | None = None,
+        idle: Callable[[bool], None] | None = None,
     ) -> None:
         self._emit = emit
         self._idle = idle
@@ -153,7 +153,7 @@ class Holder:
         self._expire(ambient.now_ns() - self._hold_ns)
         self._drain()
         if self._idle is not None:
-            self._idle()
+            self._idle(False)
 
     def flush(self) -> None:
         """Everything whose outcome is known becomes spans now."""
@@ -169,6 +169,8 @@ class Holder:
         self._closed = True
         self._wake.set()
         self._drain()
+        if self._idle is not None:
+            self._idle(True)
 
     def _settle_ended(self) -> None:
         for transaction in list(self._held.values()):

@@ -158,7 +158,9 @@ def _instrument(
         ),
     )
     emit_event = EventEmitter(loggers)
-    holder = Holder(builder.emit, options.hold, losses=losses, idle=lambda: losses.report(emit_event))
+    holder = Holder(
+        builder.emit, options.hold, losses=losses, idle=lambda final: losses.report(emit_event, final=final)
+    )
     current = Runtime(
         tracer=tracer,
         planner=Planner(options.identities),
