@@ -3,9 +3,9 @@
     python benchmarks/hooks.py [--drivers pysqlite,psycopg,aiosqlite,asyncpg] [--rounds 7] [--statements 4000]
 
 Each variant runs in a process of its own (instrumenting is for a whole process), variants take turns, and
-medians over the rounds are compared. The exporter counts spans and drops them, so that only hooks are measured
-(benchmarks/total.py measures the way out); in a first pass it reads every attribute, and each process asserts
-that all spans were made.
+medians over the rounds are compared. The exporter counts spans and drops them, so that only hooks are
+measured (benchmarks/total.py measures the way out). In a first pass it reads every attribute, and each
+process asserts that all spans were made.
 """
 
 from __future__ import annotations
