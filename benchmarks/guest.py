@@ -1,6 +1,6 @@
 """A FastAPI service under load with Trueline and without, and with contrib's instrumentation as a peer.
 
-    python benchmarks/guest.py [--quick] [--driver both] [--rounds 6] [--seconds 2.5] [--rate R] [--json FILE]
+    python benchmarks/guest.py [--quick] [--driver both] [--rounds 9] [--seconds 1.5] [--rate R] [--json FILE]
 
 Load at a fixed rate (latencies count from when a request was due), then as fast as the service answers. The
 variants' services run side by side and take turns in an order that rotates, so that whatever else the machine
@@ -83,7 +83,7 @@ def parse() -> argparse.Namespace:
         "--bind", action="store_true", help="bind each request to its user, where Trueline is on"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="asyncpg only, 2 rounds of 1.5 s: about 40 seconds"
+        "--quick", action="store_true", help="asyncpg only, 3 rounds of 1.2 s: about 40 seconds"
     )
     parser.add_argument("--no-pin", action="store_true", help="do not give the service a core of its own")
     parser.add_argument(
@@ -93,9 +93,9 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     quick = arguments.quick
     arguments.driver = arguments.driver or ("asyncpg" if quick else "both")
-    arguments.rounds = arguments.rounds or (2 if quick else 6)
-    arguments.seconds = arguments.seconds or (1.5 if quick else 2.5)
-    arguments.closed_seconds = min(1.5, arguments.seconds)
+    arguments.rounds = arguments.rounds or (3 if quick else 9)
+    arguments.seconds = arguments.seconds or (1.2 if quick else 1.5)
+    arguments.closed_seconds = min(1.0, arguments.seconds)
     arguments.variants = arguments.variants.split(",")
     if arguments.variants[0] != "bare" or not set(arguments.variants) <= set(VARIANTS):
         parser.error(f"--variants: bare first, then any of {', '.join(VARIANTS[1:])}")

@@ -14,18 +14,15 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
 
 
-def ratio_of_medians(
+def median_ratio(
     ours: Sequence[float], theirs: Sequence[float], *, resamples: int = 2000, seed: int = 1
 ) -> tuple[float, float, float]:
-    """Median of ours over median of theirs, and its 95 % interval by a bootstrap over rounds.
+    """The median over rounds of ours to theirs, and its 95 % interval by a bootstrap over rounds.
 
-    Both have a value a round. The median lets a round be spoiled by what else the machine does; both sides of
-    a round are drawn together, because what disturbs one is likely to disturb the other.
+    Both have a value a round. What disturbs one side of a round is likely to disturb the other, since they
+    follow each other closely; the median lets rounds be spoiled in which it did not.
     """
+    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
     chance = random.Random(seed)
-    numbers = range(len(ours))
-    found = []
-    for _ in range(resamples):
-        drawn = chance.choices(numbers, k=len(numbers))
-        found.append(median([ours[n] for n in drawn]) / median([theirs[n] for n in drawn]))
-    return median(ours) / median(theirs), percentile(found, 0.025), percentile(found, 0.975)
+    found = [median(chance.choices(ratios, k=len(ratios))) for _ in range(resamples)]
+    return median(ratios), percentile(found, 0.025), percentile(found, 0.975)

@@ -56,6 +56,7 @@ class _Connection(asyncio.Protocol):
         self._buffer = b""
         self._transport: Any = None
         self.due = 0.0
+        self.open = True
         self.request: Request | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -77,6 +78,7 @@ class _Connection(asyncio.Protocol):
             self._done(self, head[9:10] == b"2")
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.open = False
         if self.request is not None:
             self._done(self, False)
 
@@ -106,6 +108,8 @@ class _Client:
 
     def send(self, request: Request, due: float) -> None:
         """Send now, or as soon as a connection is free."""
+        while self._free and not self._free[-1].open:
+            self._free.pop()
         if self._free:
             self.load.lateness.append(max(0.0, time.perf_counter() - due))
             self._send(self._free.pop(), request, due)
@@ -127,24 +131,26 @@ class _Client:
             self.load.statements += request.statements
         else:
             self.load.errors += 1
-        following = self.next()
+        following = self.next() if connection.open else None
         if following is not None:
             self._send(connection, *following)
-        else:
+            return
+        if connection.open:
             self._free.append(connection)
-            if not self._under_way:
-                self.idle.set()
+        if not self._under_way:
+            self.idle.set()
 
     def _next_waiting(self) -> tuple[Request, float] | None:
         return self._waiting.popleft() if self._waiting else None
 
     async def finish(self) -> Load:
-        """Wait for what is under way; what is not answered in time is an error."""
+        """Wait for what is under way; what is not answered in time is an error, and what had no connection."""
         try:
             if self._under_way:
                 await asyncio.wait_for(self.idle.wait(), PATIENCE_SECONDS)
         except TimeoutError:
-            self.load.errors += self._under_way + len(self._waiting)
+            pass
+        self.load.errors += self._under_way + len(self._waiting)
         for connection in self._all:
             connection.close()
         return self.load

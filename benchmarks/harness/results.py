@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from harness.figures import percentile, ratio_of_medians
+from harness.figures import median_ratio, percentile
 from harness.turns import EXPORTING, Subject
 
 QUANTILES = (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
@@ -41,7 +41,7 @@ def figures(subject: Subject, bare: Subject) -> dict[str, Any]:
     ):
         found[name] = statistics.median(ours) * factor
         found[f"{name}_rounds"] = [value * factor for value in ours]
-        found[f"{name}_ratio"] = ratio_of_medians(ours, theirs)
+        found[f"{name}_ratio"] = median_ratio(ours, theirs)
     found["background_us"] = statistics.median(subject.background_cpu) * 1e6
     found["waited_us"] = statistics.median(subject.waited) * 1e6
     found["longest_late_ms"] = max(subject.longest_late) * 1e3

@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from starlette.types import Receive, Scope, Send
 
 #: ``control`` is bare once more. ``traced`` has a TracerProvider with the stock exporter and no
-#: instrumentation of the database: FastAPI makes spans as soon as there is a provider; this is what they cost.
+#: instrumentation of the database: FastAPI makes spans as soon as there is a provider, at this price.
 VARIANTS = ("bare", "control", "traced", "trueline", "adopted", "contrib")
 #: Connections to PostgreSQL, as many as a small service has.
 POOL = 16
