@@ -144,7 +144,7 @@ class _Client:
         return self._waiting.popleft() if self._waiting else None
 
     async def finish(self) -> Load:
-        """Wait for what is under way; what is not answered in time is an error, and what had no connection."""
+        """Wait for what is under way; what is not answered in time, or had no connection, is an error."""
         try:
             if self._under_way:
                 await asyncio.wait_for(self.idle.wait(), PATIENCE_SECONDS)

@@ -69,8 +69,9 @@ def _arrived(arrived: dict[str, int]) -> str:
 
 def added(ours: dict[str, Any], base: dict[str, Any], name: str) -> float:
     """The median over rounds of what ``ours`` has more than ``base``."""
-    return statistics.median(
-        one - other for one, other in zip(ours[f"{name}_rounds"], base[f"{name}_rounds"], strict=True)
+    rounds: list[float] = ours[f"{name}_rounds"]
+    return float(
+        statistics.median(one - other for one, other in zip(rounds, base[f"{name}_rounds"], strict=True))
     )
 
 
