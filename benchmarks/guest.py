@@ -46,7 +46,7 @@ def measure(
     mix = requests()
     with subjects(arguments.variants, driver, postgres, bind=arguments.bind, on=on, others=others) as running:
         for subject in running:
-            subject.warm_up(mix)
+            subject.warm_up(mix, arguments.warm_up)
         rate = arguments.rate or round(RATE_SHARE * running[0].calibrate(mix, arguments.closed_seconds))
         for number in range(arguments.rounds):
             start = number % len(running)
@@ -95,6 +95,7 @@ def parse() -> argparse.Namespace:
     arguments.driver = arguments.driver or ("asyncpg" if quick else "both")
     arguments.rounds = arguments.rounds or (3 if quick else 9)
     arguments.seconds = arguments.seconds or (1.2 if quick else 1.5)
+    arguments.warm_up = 150 if quick else 600
     arguments.closed_seconds = min(1.0, arguments.seconds)
     arguments.variants = arguments.variants.split(",")
     if arguments.variants[0] != "bare" or not set(arguments.variants) <= set(VARIANTS):

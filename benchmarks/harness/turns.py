@@ -40,7 +40,6 @@ REQUIRED = {
 _WITH_IDENTITY = ("trueline.identity.columns", "trueline.identity.values", "trueline.hash.key_id")
 #: Of the statements of REQUESTS: each write looks its user up first.
 WRITES_SHARE = 0.4
-WARM_UP_REQUESTS = 600
 
 
 def requests(seed: int = 7, count: int = 2000) -> list[Request]:
@@ -112,7 +111,7 @@ class Subject:
     #: Seconds of CPU a request, of all threads and of those that serve no request.
     cpu: list[float] = field(default_factory=list)
     background_cpu: list[float] = field(default_factory=list)
-    #: Seconds a request that threads of the service waited for a core: how much else went on here.
+    #: Seconds a request that the service's event loop waited for a core: how much else went on here.
     waited: list[float] = field(default_factory=list)
     #: Requests a second in a closed loop.
     throughput: list[float] = field(default_factory=list)
@@ -132,9 +131,9 @@ class Subject:
     arrived_closed: Arrived = field(default_factory=Arrived)
     losses: Counter[str] = field(default_factory=Counter)
 
-    def warm_up(self, mix: Sequence[Request]) -> None:
+    def warm_up(self, mix: Sequence[Request], count: int) -> None:
         """Fill caches and pools."""
-        self._count(closed_loop(self.service.port, mix, count=WARM_UP_REQUESTS), Arrived())
+        self._count(closed_loop(self.service.port, mix, count=count), Arrived())
         if self.errors:
             raise RuntimeError(
                 f"{self.variant}: {self.errors} of the first requests failed; see the errors above"
