@@ -14,13 +14,13 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 CONNECTIONS = 48
-#: For requests that are still under way when the last has been sent.
+#: So long without a single answer, and what is under way is given up.
 PATIENCE_SECONDS = 30.0
 
 
@@ -145,11 +145,11 @@ class _Client:
 
     async def finish(self) -> Load:
         """Wait for what is under way; what is not answered in time, or had no connection, is an error."""
-        try:
-            if self._under_way:
+        answered = -1
+        while self._under_way and answered < self.load.requests:
+            answered = self.load.requests
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self.idle.wait(), PATIENCE_SECONDS)
-        except TimeoutError:
-            pass
         self.load.errors += self._under_way + len(self._waiting)
         for connection in self._all:
             connection.close()
