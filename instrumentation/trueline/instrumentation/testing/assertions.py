@@ -8,7 +8,14 @@ from typing import Final, NoReturn
 
 from trueline.instrumentation.semconv import Outcome
 from trueline.instrumentation.testing.model import AiCall, Identity, Recording, Statement, Transaction
-from trueline.instrumentation.testing.timeline import Names, describe, identity_text, render
+from trueline.instrumentation.testing.timeline import (
+    Names,
+    describe,
+    error_text,
+    identity_text,
+    render,
+    wrapped,
+)
 
 _MAX_NEAR: Final = 8
 _MAX_LINES: Final = 120
@@ -207,7 +214,7 @@ class Assertions:
             return writers[0]
         target = f" to {', '.join(tables)}" if tables else ""
         self._fail(
-            f"expected all writes{target} in one transaction, found {len(writers) or 'no'} that wrote",
+            f"expected all writes{target} in one transaction, found {len(writers) or 'none'} that wrote",
             [f"transaction {one.number} wrote {', '.join(one.tables)}: {describe(one)}" for one in writers],
         )
 
@@ -304,9 +311,10 @@ class Assertions:
 
     def _fail(self, expectation: str, details: Iterable[str] = ()) -> NoReturn:
         __tracebackhide__ = True
-        listed = [f"  - {detail}" for detail in details]
-        if len(listed) > _MAX_NEAR:
-            listed = [*listed[:_MAX_NEAR], f"  - and {len(listed) - _MAX_NEAR} more"]
+        told = list(details)
+        if len(told) > _MAX_NEAR:
+            told = [*told[:_MAX_NEAR], f"and {len(told) - _MAX_NEAR} more"]
+        listed = [line for detail in told for line in wrapped("  ", f"- {detail}", deeper=4)]
         shown = render(self._recording(), self._names()).splitlines()
         if len(shown) > _MAX_LINES:
             half = _MAX_LINES // 2
@@ -324,7 +332,7 @@ def _acted_on(statement: Statement) -> tuple[str, ...]:
 def _end_of(statement: Statement) -> str:
     """Why it is what it is: its own failure, a savepoint, or the end of its transaction."""
     if statement.error:
-        return f"failed with {statement.error}"
+        return f"failed with {error_text(statement)}"
     return "undone by a savepoint" if statement.undone else describe(statement.transaction)
 
 

@@ -131,7 +131,7 @@ class _Builder:
         said: Mapping[str, Any] = {} if settled is None else _attributes(settled)
         outcome, reason = outcomes[identifier]
         transaction = self._transactions[(identifier, join)] = Transaction(
-            number=len(listed) + 1,
+            number=0 if is_outer else len(listed) + 1,
             id=identifier,
             outcome=outcome,
             reason=reason,
@@ -179,8 +179,11 @@ class _Builder:
             rows=attributes.get(semconv.STATEMENT_ROWS),
             database=self._database(attributes),
             error=failed,
-            constraint=attributes.get(semconv.CONSTRAINT_NAME, "")
-            or attributes.get(semconv.CONSTRAINT_KIND, ""),
+            constraint=" ".join(
+                attributes[name]
+                for name in (semconv.CONSTRAINT_KIND, semconv.CONSTRAINT_NAME)
+                if name in attributes
+            ),
             entry=attributes.get(semconv.ENTRY_NAME, ""),
             undone=undone,
             is_control=_is_control(attributes),

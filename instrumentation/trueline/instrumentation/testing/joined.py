@@ -56,7 +56,7 @@ class JoinWatcher:
         self._listeners: tuple[tuple[str, Callable[..., None]], ...] = (
             ("after_begin", self._after_begin),
             ("after_commit", self._after_commit),
-            ("after_soft_rollback", self._after_soft_rollback),
+            ("after_rollback", self._after_rollback),
             ("after_transaction_end", self._after_transaction_end),
         )
 
@@ -86,8 +86,9 @@ class JoinWatcher:
                 join.ended_by = "commit"
 
     @guarded("testing.after_rollback")
-    def _after_soft_rollback(self, session: Session, transaction: SessionTransaction) -> None:
-        if not _is_root(transaction):
+    def _after_rollback(self, session: Session) -> None:
+        transaction = session.get_transaction()
+        if transaction is None or session.get_nested_transaction() is not None:
             return
         error = sys.exc_info()[1] or scope.leaving_with.get()
         for join, _ in self._joins_of(transaction):

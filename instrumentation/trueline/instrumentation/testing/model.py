@@ -43,7 +43,8 @@ class Statement:
     ``outcome`` and ``reason`` are the database's truth; ``fate`` is what became of it as far as the code
     under test can tell. ``number`` counts from 1, SAVEPOINT and its like have 0; ``database`` numbers the
     databases of the recording likewise. ``rows`` is None where the driver does not tell. ``error`` is the
-    SQLSTATE, or the class of the exception, of one that failed.
+    SQLSTATE, vendor code or exception class of one that failed; ``constraint`` the kind of the constraint
+    that it violated, then its name where the driver tells.
     """
 
     number: int
@@ -108,6 +109,7 @@ class Transaction:
     sees each of its own transactions, although the database knows the outer one only: ``joined`` is then
     True, ``outcome`` is what the database makes of it, and ``ended_by`` what the session did: ``commit``,
     ``rollback``, ``close`` (without a commit), "" while it goes on.
+    ``number`` counts from 1; outer ones have 0.
     """
 
     number: int

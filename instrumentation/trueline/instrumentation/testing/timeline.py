@@ -59,7 +59,7 @@ def _lines(recording: Recording, names: Names) -> Iterator[str]:
             entry = item.attributes.get(semconv.ENTRY_SPAN_ID, "")
             yield f"in {item.entry or 'an entry'}:" if entry else "outside of any entry:"
         if isinstance(item, AiCall):
-            yield from _wrapped("  ", _ai_call(item))
+            yield from wrapped("  ", _ai_call(item))
             continue
         assert transaction is not None
         told.add(id(transaction))
@@ -67,7 +67,7 @@ def _lines(recording: Recording, names: Names) -> Iterator[str]:
 
 
 def _transaction(recording: Recording, transaction: Transaction, names: Names) -> Iterator[str]:
-    yield from _wrapped("  ", f"{_name(transaction)}: {describe(transaction)}")
+    yield from wrapped("  ", f"{_name(transaction)}: {describe(transaction)}")
     inside: list[Statement | AiCall] = [
         item
         for item in recording.order
@@ -77,14 +77,13 @@ def _transaction(recording: Recording, transaction: Transaction, names: Names) -
     several = len({statement.database for statement in recording.statements}) > 1
     for item in inside:
         if isinstance(item, AiCall):
-            yield from _wrapped("    ", _ai_call(item))
+            yield from wrapped("    ", _ai_call(item))
         else:
-            yield from _wrapped("    ", _statement(item, names, several_databases=several))
+            yield from wrapped("    ", _statement(item, names, several_databases=several))
 
 
 def _name(transaction: Transaction) -> str:
-    inner = transaction.joined or transaction.outer is None
-    return f"transaction {transaction.number}" if inner else "outer transaction"
+    return f"transaction {transaction.number}" if transaction.number else "outer transaction"
 
 
 def describe(transaction: Transaction) -> str:
@@ -118,10 +117,16 @@ def _statement(statement: Statement, names: Names, *, several_databases: bool) -
     if several_databases:
         parts.append(f"database {statement.database}")
     if statement.error:
-        parts.append(f"FAILED: {statement.error}{statement.constraint and f' ({statement.constraint})'}")
+        parts.append(f"FAILED: {error_text(statement)}")
     elif statement.undone:
         parts.append("undone by a savepoint")
     return f"{statement.kind:<5} " + "; ".join(parts)
+
+
+def error_text(statement: Statement) -> str:
+    """The code of a failed statement's error, and the constraint that it violated."""
+    kind, _, name = statement.constraint.partition(" ")
+    return f"{statement.error} ({kind} constraint {name}".rstrip() + ")" if kind else statement.error
 
 
 def identity_text(identity: Identity, names: Names) -> str:
@@ -142,12 +147,13 @@ def _ai_call(call: AiCall) -> str:
     return text if call.ended else f"{text}; under way"
 
 
-def _wrapped(indent: str, text: str) -> list[str]:
+def wrapped(indent: str, text: str, deeper: int = 8) -> list[str]:
+    """``text`` as indented lines, those after the first ``deeper`` columns to the right."""
     return textwrap.wrap(
         text,
         WIDTH,
         initial_indent=indent,
-        subsequent_indent=indent + " " * 8,
+        subsequent_indent=indent + " " * deeper,
         break_long_words=False,
         break_on_hyphens=False,
     )
