@@ -335,10 +335,10 @@ def test_a_write_that_is_missing(engine: Engine) -> None:
     telemetry.assert_rolled_back("expenses", operation="insert", encoding="raw", identity=777, times=1)
     with pytest.raises(TelemetryAssertionError, match="expected no committed write of expenses, found 1"):
         telemetry.assert_committed("expenses", times=0)
-    with pytest.raises(TelemetryAssertionError, match="expected 2 committed write of expenses, found 1"):
+    with pytest.raises(TelemetryAssertionError, match="expected 2 committed writes of expenses, found 1"):
         telemetry.assert_committed("expenses", times=2)
     with pytest.raises(
-        TelemetryAssertionError, match="at least one committed UPDATE of expenses, found none"
+        TelemetryAssertionError, match="at least one committed UPDATE statement of expenses, found none"
     ):
         telemetry.assert_committed("expenses", operation="UPDATE")
     with pytest.raises(TelemetryAssertionError, match=r"amount is not among .*: expenses\.user_id;"):

@@ -67,9 +67,12 @@ class Wanted:
         """Whether that became of it."""
         return self.fate is None or statement.fate == self.fate
 
-    def __str__(self) -> str:
-        what = self.operation or self.kind or "statement"
-        text = f"{what} of {self.table}" if self.table else what
+    def told(self, number: int) -> str:
+        """In words, for a number of them."""
+        what = f"{self.operation} statement" if self.operation else self.kind or "statement"
+        text = what if number == 1 else f"{what}s"
+        if self.table:
+            text += f" of {self.table}"
         if self.column:
             text += f" under {self.column}"
         if self.identity is not None:
@@ -169,7 +172,7 @@ class Assertions:
         if len(found) == times or (times is None and found):
             return found
         number = "at least one" if times is None else "no" if times == 0 else str(times)
-        expected = f"expected {number} {ended} {wanted}, found {len(found) or 'none'}"
+        expected = f"expected {number} {ended} {wanted.told(times or 1)}, found {len(found) or 'none'}"
         if len(found) > (times or 0):
             self._fail(expected, map(self._told, found))
         self._fail(expected, [*map(self._told, found), *self._near(wanted, found)])

@@ -115,6 +115,9 @@ class Telemetry(Assertions):
     def __str__(self) -> str:
         return self.timeline()
 
+    def __repr__(self) -> str:
+        return f"<Telemetry: {self.timeline().splitlines()[0]}>"
+
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data; the same in every run."""
         return as_data(self._recording())
