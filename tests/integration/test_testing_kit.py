@@ -357,6 +357,19 @@ def test_a_write_that_was_refused(engine: Engine) -> None:
     assert [transaction.fate for transaction in telemetry.transactions] == ["committed"]
 
 
+def test_a_look_in_between_changes_no_outcome(engine: Engine) -> None:
+    with recorded() as telemetry, engine.begin() as connection:
+        connection.execute(insert(Expense).values(user_id="1", message="m-1"))
+        with pytest.raises(sqlalchemy.exc.IntegrityError):
+            connection.execute(insert(Expense).values(user_id="2", message="m-1"))
+        assert [write.outcome for write in telemetry.writes] == ["open", "open"]
+
+    assert [(write.outcome, write.reason) for write in telemetry.writes] == [
+        ("committed", None),
+        ("rolled_back", "exception"),
+    ]
+
+
 def test_a_commit_that_postgresql_answers_with_a_rollback(request: pytest.FixtureRequest) -> None:
     engine = sqlalchemy.create_engine(request.getfixturevalue("postgres").url())
     Base.metadata.create_all(engine)

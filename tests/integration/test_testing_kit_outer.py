@@ -178,6 +178,17 @@ def test_savepoints_of_the_handlers_own(session: Session) -> None:
         ]
 
 
+def test_a_released_savepoint_is_no_commit(connection: Connection) -> None:
+    with recorded() as telemetry:
+        session = Session(bind=connection, join_transaction_mode="create_savepoint")
+        with session.begin_nested():
+            session.add(Expense(user_id="1"))
+        session.close()
+
+        assert [transaction.ended_by for transaction in telemetry.transactions] == ["close"]
+        telemetry.assert_rolled_back("expenses", times=1)
+
+
 def test_two_commits_are_two_transactions(session: Session) -> None:
     with recorded() as telemetry:
         store(session, "1")

@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from trueline.instrumentation import ambient, scope, semconv
+from trueline.instrumentation import ambient, scope
 from trueline.instrumentation.guard import guarded
 
 
@@ -38,8 +38,6 @@ class Collector(SpanProcessor):
         self._seen: list[Seen] = []
         self._under_way: dict[int, Seen] = {}
         self._logs: list[ReadWriteLogRecord] = []
-        #: Nothing that began before this moment is part of the recording.
-        self.since = ambient.now_ns()
         self.log_processor = _LogCollector(self._logs)
 
     @property
@@ -62,7 +60,6 @@ class Collector(SpanProcessor):
             self._seen.clear()
             self._under_way.clear()
             self._logs.clear()
-            self.since = ambient.now_ns()
 
     @guarded("testing.on_start")
     def on_start(self, span: Any, parent_context: Context | None = None) -> None:
@@ -89,9 +86,7 @@ class Collector(SpanProcessor):
                 seen.span, seen.ended = span, ambient.now_ns()
                 return
             started = span.start_time or 0
-            # A statement that ran before was held; a transaction that began before may settle one of ours.
-            if started >= self.since or semconv.STATEMENT_KIND not in (span.attributes or ()):
-                self._seen.append(Seen(span, started, span.end_time or started))
+            self._seen.append(Seen(span, started, span.end_time or started))
 
     def shutdown(self) -> None:
         """Nothing: what was recorded stays readable."""

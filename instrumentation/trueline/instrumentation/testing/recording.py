@@ -190,7 +190,6 @@ def recorded(*, identities: IdentityConfig | None = None, logs: bool = True) -> 
         telemetry = Telemetry(installation, collector)
         # What ran before is not part of this recording.
         installation.flush()
-        collector.clear()
         installation.attach(collector)
         try:
             yield telemetry
