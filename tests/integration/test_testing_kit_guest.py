@@ -54,10 +54,15 @@ def process_state(engine: Engine) -> dict[str, Any]:
         "ambient": [getattr(ambient, name) for name in vars(ambient) if name.startswith(("now", "new"))],
         "runtime": runtime.current(),
         "environment": dict(os.environ),
-        "engine listeners": len(Engine.dispatch.before_cursor_execute._clslevel.get(Engine, ())),
-        "session listeners": [
-            len(getattr(Session.dispatch, name)._clslevel.get(Session, ()))
-            for name in ("after_begin", "after_commit", "after_rollback", "after_transaction_end")
+        "listeners": [
+            len(getattr(target.dispatch, name)._clslevel.get(target, ()))
+            for target, name in (
+                (Engine, "before_cursor_execute"),
+                (Session, "after_begin"),
+                (Session, "after_commit"),
+                (Session, "after_rollback"),
+                (Session, "after_transaction_end"),
+            )
         ],
         "dialect": [name for name in vars(engine.dialect) if name.startswith("do_")],
     }
@@ -76,9 +81,7 @@ def test_the_process_is_left_as_it_was(
         if error is not None:
             raise error
 
-    assert all(
-        during[name] != before[name] for name in ("tracers", "ambient", "runtime", "session listeners")
-    )
+    assert all(during[name] != before[name] for name in ("tracers", "ambient", "runtime", "listeners"))
     assert process_state(engine) == before
 
 
