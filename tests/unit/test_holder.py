@@ -125,6 +125,19 @@ def test_closing_lets_everything_go() -> None:
     assert len(sent) == 2
 
 
+def test_a_flush_lets_the_undecided_go_only_if_asked() -> None:
+    holder, sent = quiet(60.0)
+    transaction = begin(holder, Ran(), Ran())
+    holder.flush()
+    assert sent == []
+    holder.flush(undecided=True)
+    assert sent == [(Outcome.OPEN, 2, False)]
+    transaction.committed()
+    holder.settled(transaction)
+    holder.flush()
+    assert sent[1:] == [(Outcome.COMMITTED, 0, True)]
+
+
 def test_the_thread_does_the_work_by_itself() -> None:
     sent = Sent()
     holder = Holder(sent, 0.05)

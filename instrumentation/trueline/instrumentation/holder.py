@@ -8,6 +8,7 @@ settles it later.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
@@ -155,9 +156,11 @@ class Holder:
         if self._idle is not None:
             self._idle(False)
 
-    def flush(self) -> None:
-        """Everything whose outcome is known becomes spans now."""
+    def flush(self, *, undecided: bool = False) -> None:
+        """Everything whose outcome is known becomes spans now; the ``undecided`` too if asked, as `open`."""
         self._settle_ended()
+        if undecided:
+            self._expire(sys.maxsize)
         self._drain()
 
     def close(self) -> None:

@@ -50,6 +50,7 @@ class _Installed:
 
     runtime: Runtime
     provider: trace.TracerProvider
+    loggers: _logs.LoggerProvider
     processor: EntryProcessor
     log_handler: OtlpHandler | None
     contrib: bool
@@ -185,7 +186,7 @@ def _instrument(
     switched_on = options.spans == "contrib" and contrib.activate(provider)
     if options.spans == "own" and "opentelemetry.instrumentation.sqlalchemy" in sys.modules:
         contrib.warn_if_doubled()
-    _installed = _Installed(current, provider, processor, handler, switched_on)
+    _installed = _Installed(current, provider, loggers, processor, handler, switched_on)
 
 
 def _sqlalchemy_is_supported() -> bool:
@@ -246,6 +247,12 @@ def _uninstrument() -> None:
 def is_instrumented() -> bool:
     """Whether Trueline is on in this process."""
     return _installed is not None
+
+
+def installed_providers() -> tuple[trace.TracerProvider, _logs.LoggerProvider] | None:
+    """The providers that Trueline sends through, None while it is off."""
+    installed = _installed
+    return None if installed is None else (installed.provider, installed.loggers)
 
 
 def status() -> dict[str, Any]:
