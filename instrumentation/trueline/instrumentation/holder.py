@@ -33,6 +33,9 @@ _MAX_HELD_CROWDED: Final = 16
 MAX_QUEUED: Final = 8192
 #: Between two looks at the queue, so that spans are built in batches and not one by one.
 _BATCH_SECONDS: Final = 0.05
+#: After so many spans, a third of a millisecond's work, the thread lets others run.
+_BREATH: Final = 64
+_BREATH_SECONDS: Final = 0.0002
 
 Emit = Callable[["Transaction[StatementRecord]", "list[StatementRecord]", bool], None]
 
@@ -152,7 +155,7 @@ class Holder:
     def work(self) -> None:
         """Let go what is due, then build the spans of everything queued."""
         self._expire(ambient.now_ns() - self._hold_ns)
-        self._drain()
+        self._drain(in_background=True)
         if self._idle is not None:
             self._idle(False)
 
@@ -204,13 +207,20 @@ class Holder:
                 self._let_go(transaction, due)
         self._most = MAX_HELD if waiting <= MAX_HELD_TOTAL else _MAX_HELD_CROWDED
 
-    def _drain(self) -> None:
+    def _drain(self, *, in_background: bool = False) -> None:
         with self._drain_lock:
+            built = 0
             while True:
                 try:
                     transaction, statements, settled = self._queue.popleft()
                 except IndexError:
                     return
+                if in_background:
+                    built += len(statements) + settled
+                    if built >= _BREATH:
+                        # The interpreter's lock goes to whoever serves a request.
+                        built = 0
+                        time.sleep(_BREATH_SECONDS)
                 try:
                     self._emit(transaction, statements, settled)
                 except Exception as error:

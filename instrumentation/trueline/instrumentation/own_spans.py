@@ -6,6 +6,7 @@ gets a dictionary; Trueline's own joins the encoded parts and never makes one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -41,6 +42,32 @@ class Facts(Protocol):
 
     def rest(self) -> dict[str, Any]:
         """Attributes of this span alone."""
+
+
+def encode_plain(span: ReadableSpan) -> bytes | None:
+    """Any span of the SDK as it stands in ScopeSpans; None if it has what is not encoded here."""
+    context = span.context
+    if context is None or span.dropped_attributes or span.dropped_events or span.dropped_links:
+        return None
+    if context.trace_state or span._events or span._links:
+        return None
+    attributes = span._attributes or {}
+    if any(isinstance(value, Mapping) for value in attributes.values()):
+        return None
+    parent, status = span.parent, span.status
+    return wire.span(
+        trace_id=context.trace_id,
+        span_id=context.span_id,
+        parent_id=0 if parent is None else parent.span_id,
+        name=span.name,
+        kind=_KINDS[span.kind],
+        started_at=span.start_time or 0,
+        ended_at=span.end_time or 0,
+        attributes=wire.encode_attributes(attributes),
+        status=status.status_code.value,
+        message=status.description or "",
+        remote_parent=parent is not None and parent.is_remote,
+    )
 
 
 class OwnSpan(ReadableSpan):

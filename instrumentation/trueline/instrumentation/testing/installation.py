@@ -177,10 +177,10 @@ def installed(identities: IdentityConfig | None, *, logs: bool) -> Iterator[Inst
 @contextmanager
 def own_faults_reported(installation: Installation) -> Iterator[None]:
     """Trueline's own errors and losses become a warning: they are no fault of the code under test."""
-    errors, losses = Counter(guard.internal_errors), Counter(installation.runtime.holder.losses)
+    errors, losses = Counter(guard.internal_errors), Counter(installation.runtime.holder.losses.total)
     yield
     errors = guard.internal_errors - errors
-    losses = installation.runtime.holder.losses - losses
+    losses = installation.runtime.holder.losses.total - losses
     if errors or losses:
         told = ", ".join(f"{count} in {where}" for where, count in (errors + losses).items())
         warnings.warn(
