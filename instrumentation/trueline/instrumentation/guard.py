@@ -48,7 +48,8 @@ def report(where: str, error: BaseException) -> None:
     global _last_logged
     internal_errors[where] += 1
     # Never waited for: a garbage collection in here can finalize a connection, which reports in turn.
-    if not _log_lock.acquire(blocking=False):
+    lock = _log_lock
+    if not lock.acquire(blocking=False):
         return
     try:
         now = time.monotonic()
@@ -68,7 +69,7 @@ def report(where: str, error: BaseException) -> None:
     except Exception:
         internal_errors["guard.log"] += 1
     finally:
-        _log_lock.release()
+        lock.release()
 
 
 def swallow(where: str, error: Exception) -> None:
