@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import atexit
 import logging
-import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy
 from opentelemetry import _logs, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -17,13 +16,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from trueline.instrumentation import contrib, runtime, semconv
 from trueline.instrumentation._version import __version__
 from trueline.instrumentation.async_exit import unwrap_async, wrap_async
-from trueline.instrumentation.connections import forget_announced
-from trueline.instrumentation.dialects import unwrap_dialects, wrap_dialects
 from trueline.instrumentation.entry import EntryProcessor
 from trueline.instrumentation.guard import guarded
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
-from trueline.instrumentation.listeners import listen, unlisten
 from trueline.instrumentation.logs import EventEmitter, OtlpHandler, root_has_otel_handler
 from trueline.instrumentation.losses import Losses
 from trueline.instrumentation.options import Options, disabled, resolve
@@ -38,6 +34,7 @@ from trueline.instrumentation.providers import (
 from trueline.instrumentation.runtime import Runtime
 from trueline.instrumentation.spans import SpanBuilder
 from trueline.instrumentation.statement import Planner
+from trueline.instrumentation.support import sqlalchemy_is_supported
 
 logger = logging.getLogger("trueline")
 
@@ -122,8 +119,12 @@ def _instrument(
     global _installed
     if _installed is not None:
         return
-    if not _sqlalchemy_is_supported():
+    if not sqlalchemy_is_supported():
         return
+    # Imported here: they need a SQLAlchemy that is supported.
+    from trueline.instrumentation.dialects import wrap_dialects
+    from trueline.instrumentation.listeners import listen
+
     losses = Losses()
     provider = tracer_provider(options, given_tracers, losses)
     loggers = logger_provider(options, given_loggers)
@@ -169,17 +170,6 @@ def _instrument(
     _installed = _Installed(current, provider, processor, handler, switched_on)
 
 
-def _sqlalchemy_is_supported() -> bool:
-    version = tuple(int(part) for part in re.findall(r"\d+", sqlalchemy.__version__)[:2])
-    if version >= (2, 0):
-        return True
-    logger.error(
-        "trueline: SQLAlchemy %s is not supported, nothing is instrumented; 2.0 and newer are",
-        sqlalchemy.__version__,
-    )
-    return False
-
-
 def _may_export_hashes(
     options: Options, tracers: trace.TracerProvider, loggers: _logs.LoggerProvider
 ) -> bool:
@@ -210,18 +200,25 @@ def _uninstrument() -> None:
     installed, _installed = _installed, None
     if installed is None:
         return
-    unlisten()
+    from trueline.instrumentation.connections import forget_announced
+    from trueline.instrumentation.dialects import unwrap_dialects
+    from trueline.instrumentation.listeners import unlisten
+
     runtime.install(None)
-    unwrap_dialects()
-    forget_announced()
-    unwrap_async()
+    holder, handler = installed.runtime.holder, installed.log_handler
+    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget_announced, unwrap_async]
     if installed.contrib:
-        contrib.deactivate()
-    installed.runtime.holder.close()
-    atexit.unregister(installed.runtime.holder.close)
-    remove_processor(installed.provider, installed.processor)
-    if installed.log_handler is not None:
-        logging.getLogger().removeHandler(installed.log_handler)
+        steps.append(contrib.deactivate)
+    steps += [
+        holder.close,
+        lambda: atexit.unregister(holder.close),
+        lambda: remove_processor(installed.provider, installed.processor),
+    ]
+    if handler is not None:
+        steps.append(lambda: logging.getLogger().removeHandler(handler))
+    for step in steps:
+        # Each by itself: whatever one of them meets, the others are done.
+        guarded("uninstrument.step")(step)()
 
 
 def is_instrumented() -> bool:
