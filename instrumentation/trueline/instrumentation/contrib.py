@@ -19,13 +19,13 @@ logger = logging.getLogger("trueline")
 
 @guarded("contrib.activate", default=False)
 def activate(provider: trace.TracerProvider) -> bool:
-    """Switch contrib on; False if our own spans have to do."""
+    """Switch contrib on; False if it was on already, or cannot be and our own spans have to do."""
     import sqlalchemy
     from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
     instrumentor = SQLAlchemyInstrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:
-        return True
+        return False  # by the application, which will also switch it off
     if find_spec("greenlet") is None:
         logger.warning(
             "trueline: spans='contrib' needs the package greenlet beside SQLAlchemy %s; "
