@@ -162,12 +162,16 @@ def _instrument(
         logging.getLogger().addHandler(handler)
     # Registered after the providers' own handlers, so it runs before them: what is held still gets out.
     atexit.register(holder.close)
-    runtime.install(current)
-    wrap_dialects()
-    listen()
-    wrap_async()
-    switched_on = options.spans == "contrib" and contrib.activate(provider)
-    _installed = _Installed(current, provider, processor, handler, switched_on)
+    _installed = _Installed(current, provider, processor, handler, contrib=False)
+    try:
+        runtime.install(current)
+        wrap_dialects()
+        listen()
+        wrap_async()
+        _installed.contrib = options.spans == "contrib" and contrib.activate(provider)
+    except Exception:
+        _uninstrument()  # all or nothing
+        raise
 
 
 def _may_export_hashes(
