@@ -56,7 +56,8 @@ def begin(context: Any) -> Begun | None:
             holder = current.holder
             if state.holder is not holder or state.generation != holder.generation or not state.url_known:
                 state = state_of(connection, current)
-        except (AttributeError, KeyError):  # its first statement, or another release of SQLAlchemy
+        except (AttributeError, KeyError, NotImplementedError):
+            # Its first statement, an engine's very first connection, or another release of SQLAlchemy.
             state = state_of(connection, current)
         if state is None:
             return None
