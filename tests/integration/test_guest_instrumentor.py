@@ -1,4 +1,4 @@
-"""`TruelineInstrumentor` among other instrumentors: alone, twice, zero-code, and with contrib's in any order."""
+"""`TruelineInstrumentor` among other instrumentors: alone, twice, zero-code, with contrib's in any order."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_wrong_variable_does_not_keep_zero_code_from_the_others(
 
 
 def test_loaded_by_opentelemetry_instrument(tmp_path: Path) -> None:
-    """Zero-code also loads contrib's instrumentor where it supports the release: still one span a statement."""
+    """Zero-code also loads contrib's instrumentor where it supports the release: still one span each."""
     script = (
         "import sqlalchemy\n"
         "from opentelemetry.sdk.trace.export import SimpleSpanProcessor\n"

@@ -81,7 +81,7 @@ def _watched_exit(original: Any) -> Any:
 def _watched_call(original: Any) -> Any:
     @functools.wraps(original)
     async def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        leaving = _leave(sys.exc_info()[1] or scope.leaving_with())
+        leaving = _leave(sys.exc_info()[1], or_as_around=True)
         try:
             return await original(self, *args, **kwargs)
         finally:
@@ -91,8 +91,8 @@ def _watched_call(original: Any) -> Any:
 
 
 @guarded("async_exit.leave")
-def _leave(error: BaseException | None) -> scope.Leaving:
-    return scope.Leaving(error)
+def _leave(error: BaseException | None, *, or_as_around: bool = False) -> scope.Leaving:
+    return scope.Leaving(scope.leaving_with() if error is None and or_as_around else error)
 
 
 @guarded("async_exit.left")

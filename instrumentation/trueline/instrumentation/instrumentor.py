@@ -17,8 +17,8 @@ logger = logging.getLogger("trueline")
 class TruelineInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """Instruments SQLAlchemy; takes the arguments of :func:`instrument`.
 
-    Arguments of other instrumentors are accepted and ignored. ``engine`` and ``engines`` are among them: every
-    engine of the process is covered, made before or after, and naming one restricts nothing.
+    Arguments of other instrumentors are accepted and ignored. ``engine`` and ``engines`` are among them:
+    every engine of the process is covered, made before or after, and naming one restricts nothing.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:

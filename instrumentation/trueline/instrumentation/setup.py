@@ -17,12 +17,12 @@ from trueline.instrumentation import contrib, runtime, semconv
 from trueline.instrumentation._version import __version__
 from trueline.instrumentation.async_exit import unwrap_async, wrap_async
 from trueline.instrumentation.entry import EntryProcessor
-from trueline.instrumentation.guard import guarded
+from trueline.instrumentation.guard import guarded, swallow
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
 from trueline.instrumentation.logs import EventEmitter, OtlpHandler, root_has_otel_handler
 from trueline.instrumentation.losses import Losses
-from trueline.instrumentation.options import Options, disabled, resolve
+from trueline.instrumentation.options import ConfigurationError, Options, disabled, resolve
 from trueline.instrumentation.own_spans import Origin
 from trueline.instrumentation.providers import (
     logger_provider,
@@ -92,22 +92,28 @@ def instrument(
     Raises:
         ConfigurationError: an argument or a TRUELINE_* variable has an impossible value.
     """
-    if disabled():
+    try:
+        if disabled():
+            return
+        options = resolve(
+            service_name=service_name,
+            service_version=service_version,
+            namespace=namespace,
+            environment=environment,
+            process_kind=process_kind,
+            spans=spans,
+            identities=identities,
+            endpoint=endpoint,
+            logs=logs,
+            log_arguments=log_arguments,
+            hold=hold,
+            database_name=database_name,
+        )
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        swallow("instrument.options", error)
         return
-    options = resolve(
-        service_name=service_name,
-        service_version=service_version,
-        namespace=namespace,
-        environment=environment,
-        process_kind=process_kind,
-        spans=spans,
-        identities=identities,
-        endpoint=endpoint,
-        logs=logs,
-        log_arguments=log_arguments,
-        hold=hold,
-        database_name=database_name,
-    )
     with _lock:
         _instrument(options, tracer_provider, logger_provider)
 
