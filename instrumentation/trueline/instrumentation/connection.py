@@ -227,7 +227,7 @@ class ConnectionState:
         if self.returning:
             # Nobody closed the connection: the pool found it, after its holder was collected.
             return Reason.ABANDONED, None
-        error = sys.exc_info()[1] or scope.leaving_with.get()
+        error = sys.exc_info()[1] or scope.leaving_with()
         if error is not None and not isinstance(error, _NOT_ERRORS):
             abandoned = isinstance(error, asyncio.CancelledError)
             return (Reason.ABANDONED if abandoned else Reason.EXCEPTION), cause_of(error)

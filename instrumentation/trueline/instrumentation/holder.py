@@ -14,6 +14,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from trueline.instrumentation import ambient
@@ -70,7 +71,10 @@ class Holder:
         self._held: dict[int, Transaction[StatementRecord]] = {}
         self._most = MAX_HELD
         self._queue: deque[tuple[Transaction[StatementRecord], list[StatementRecord], bool]] = deque()
-        self._wake = threading.Event()
+        # Not an Event: its lock would be taken again, and wait forever, where a garbage collection inside of
+        # it finalizes a connection that settles its transaction here. A SimpleQueue allows for that.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._woken = False
         self._drain_lock = threading.RLock()
         self._thread: threading.Thread | None = None
 
@@ -123,8 +127,9 @@ class Holder:
             self.losses.add(QUEUE_FULL, len(statements) + settled)
             return
         self._queue.append((transaction, statements, settled))
-        if not self._wake.is_set():
-            self._wake.set()
+        if not self._woken:
+            self._woken = True
+            self._wake.put(None)
         if self._thread is None:
             self._start_thread()
 
@@ -144,12 +149,15 @@ class Holder:
     def wait(self) -> bool:
         """Wait for work, at most until the oldest held statement is due; False when closed."""
         timeout = max(0.02, self._hold_ns / 4e9) if self._held else 5.0
-        self._wake.wait(timeout)
+        try:
+            self._wake.get(timeout=timeout)
+        except Empty:
+            pass
         if self._closed:
             return False
-        if self._wake.is_set():
+        if self._woken:
             time.sleep(_BATCH_SECONDS)
-            self._wake.clear()
+            self._woken = False
         return True
 
     def work(self) -> None:
@@ -173,7 +181,7 @@ class Holder:
         self._settle_ended()
         self._expire(ambient.now_ns() + 1)
         self._closed = True
-        self._wake.set()
+        self._wake.put(None)
         self._drain()
         if self._idle is not None:
             self._idle(True)
@@ -231,12 +239,15 @@ class Holder:
 def _run(reference: weakref.ref[Holder]) -> None:
     while True:
         holder = reference()
-        if holder is None or not holder.wait():
+        if holder is None:
             return
         try:
+            if not holder.wait():
+                return
             holder.work()
         except Exception as error:
             report("holder.work", error)
+            time.sleep(_BATCH_SECONDS)
         del holder
 
 

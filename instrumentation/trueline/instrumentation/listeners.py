@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.engine.interfaces import Dialect, ExceptionContext
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
 
@@ -38,6 +38,8 @@ def _pool_connect(dbapi_connection: Any, record: Any) -> None:
     if current is not None:
         # The pool's dialect is the engine's. SQLAlchemy offers no public way from a record to it.
         dialect = record._ConnectionRecord__pool._dialect
+        if not isinstance(dialect, Dialect):
+            return  # a pool that no engine uses: nothing runs on it that could be seen
         dialects.cover(dialect)
         record.info[INFO_KEY] = new_state(current, dbapi_connection, dialect)
 

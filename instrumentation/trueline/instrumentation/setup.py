@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import atexit
 import logging
-import re
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy
 from opentelemetry import _logs, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -18,16 +17,13 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from trueline.instrumentation import contrib, runtime, semconv
 from trueline.instrumentation._version import __version__
 from trueline.instrumentation.async_exit import unwrap_async, wrap_async
-from trueline.instrumentation.connections import forget_announced
-from trueline.instrumentation.dialects import unwrap_dialects, wrap_dialects
 from trueline.instrumentation.entry import EntryProcessor
-from trueline.instrumentation.guard import guarded
+from trueline.instrumentation.guard import guarded, swallow
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
-from trueline.instrumentation.listeners import listen, unlisten
 from trueline.instrumentation.logs import EventEmitter, OtlpHandler, root_has_otel_handler
 from trueline.instrumentation.losses import Losses
-from trueline.instrumentation.options import Options, disabled, resolve
+from trueline.instrumentation.options import ConfigurationError, Options, disabled, resolve
 from trueline.instrumentation.own_spans import Origin
 from trueline.instrumentation.providers import (
     logger_provider,
@@ -40,6 +36,7 @@ from trueline.instrumentation.runtime import Runtime
 from trueline.instrumentation.sampling import Sampler
 from trueline.instrumentation.spans import SpanBuilder
 from trueline.instrumentation.statement import Planner
+from trueline.instrumentation.support import sqlalchemy_is_supported
 
 logger = logging.getLogger("trueline")
 
@@ -104,24 +101,30 @@ def instrument(
     Raises:
         ConfigurationError: an argument or a TRUELINE_* variable has an impossible value.
     """
-    if disabled():
+    try:
+        if disabled():
+            return
+        options = resolve(
+            service_name=service_name,
+            service_version=service_version,
+            namespace=namespace,
+            environment=environment,
+            process_kind=process_kind,
+            spans=spans,
+            identities=identities,
+            endpoint=endpoint,
+            logs=logs,
+            log_arguments=log_arguments,
+            hold=hold,
+            database_name=database_name,
+            sample=sample,
+            follow_trace_sampler=follow_trace_sampler,
+        )
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        swallow("instrument.options", error)
         return
-    options = resolve(
-        service_name=service_name,
-        service_version=service_version,
-        namespace=namespace,
-        environment=environment,
-        process_kind=process_kind,
-        spans=spans,
-        identities=identities,
-        endpoint=endpoint,
-        logs=logs,
-        log_arguments=log_arguments,
-        hold=hold,
-        database_name=database_name,
-        sample=sample,
-        follow_trace_sampler=follow_trace_sampler,
-    )
     with _lock:
         _instrument(options, tracer_provider, logger_provider)
 
@@ -133,8 +136,12 @@ def _instrument(
     global _installed
     if _installed is not None:
         return
-    if not _sqlalchemy_is_supported():
+    if not sqlalchemy_is_supported():
         return
+    # Imported here: they need a SQLAlchemy that is supported.
+    from trueline.instrumentation.dialects import wrap_dialects
+    from trueline.instrumentation.listeners import listen
+
     losses = Losses()
     provider = tracer_provider(options, given_tracers, losses)
     loggers = logger_provider(options, given_loggers)
@@ -179,25 +186,18 @@ def _instrument(
         logging.getLogger().addHandler(handler)
     # Registered after the providers' own handlers, so it runs before them: what is held still gets out.
     atexit.register(holder.close)
-    runtime.install(current)
-    wrap_dialects()
-    listen()
-    wrap_async()
-    switched_on = options.spans == "contrib" and contrib.activate(provider)
-    if options.spans == "own" and "opentelemetry.instrumentation.sqlalchemy" in sys.modules:
-        contrib.warn_if_doubled()
-    _installed = _Installed(current, provider, loggers, processor, handler, switched_on)
-
-
-def _sqlalchemy_is_supported() -> bool:
-    version = tuple(int(part) for part in re.findall(r"\d+", sqlalchemy.__version__)[:2])
-    if version >= (2, 0):
-        return True
-    logger.error(
-        "trueline: SQLAlchemy %s is not supported, nothing is instrumented; 2.0 and newer are",
-        sqlalchemy.__version__,
-    )
-    return False
+    _installed = _Installed(current, provider, loggers, processor, handler, contrib=False)
+    try:
+        runtime.install(current)
+        wrap_dialects()
+        listen()
+        wrap_async()
+        _installed.contrib = options.spans == "contrib" and contrib.activate(provider)
+        if options.spans == "own" and "opentelemetry.instrumentation.sqlalchemy" in sys.modules:
+            contrib.warn_if_doubled()
+    except Exception:
+        _uninstrument()  # all or nothing
+        raise
 
 
 def _may_export_hashes(
@@ -230,18 +230,25 @@ def _uninstrument() -> None:
     installed, _installed = _installed, None
     if installed is None:
         return
-    unlisten()
+    from trueline.instrumentation.connections import forget_announced
+    from trueline.instrumentation.dialects import unwrap_dialects
+    from trueline.instrumentation.listeners import unlisten
+
     runtime.install(None)
-    unwrap_dialects()
-    forget_announced()
-    unwrap_async()
+    holder, handler = installed.runtime.holder, installed.log_handler
+    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget_announced, unwrap_async]
     if installed.contrib:
-        contrib.deactivate()
-    installed.runtime.holder.close()
-    atexit.unregister(installed.runtime.holder.close)
-    remove_processor(installed.provider, installed.processor)
-    if installed.log_handler is not None:
-        logging.getLogger().removeHandler(installed.log_handler)
+        steps.append(contrib.deactivate)
+    steps += [
+        holder.close,
+        lambda: atexit.unregister(holder.close),
+        lambda: remove_processor(installed.provider, installed.processor),
+    ]
+    if handler is not None:
+        steps.append(lambda: logging.getLogger().removeHandler(handler))
+    for step in steps:
+        # Each by itself: whatever one of them meets, the others are done.
+        guarded("uninstrument.step")(step)()
 
 
 def is_instrumented() -> bool:

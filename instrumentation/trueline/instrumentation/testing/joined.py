@@ -90,7 +90,7 @@ class JoinWatcher:
         transaction = session.get_transaction()
         if transaction is None or session.get_nested_transaction() is not None:
             return
-        error = sys.exc_info()[1] or scope.leaving_with.get()
+        error = sys.exc_info()[1] or scope.leaving_with()
         for join, _ in self._joins_of(transaction):
             join.ended_by = "rollback"
             if error is not None and not isinstance(error, GeneratorExit):
