@@ -123,7 +123,7 @@ class SpanBuilder:
         if adopted.span is not None:
             self._end_adopted(record, adopted.span, ending)
             return
-        self._pass_on(
+        adopted.finish(
             OwnSpan(
                 adopted.origin,
                 adopted.name,
