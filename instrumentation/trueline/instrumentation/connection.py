@@ -43,6 +43,7 @@ class ConnectionState:
         "facts",
         "generation",
         "holder",
+        "isolation_level",
         "orm_session",
         "orm_session_id",
         "owned_by_session",
@@ -63,6 +64,8 @@ class ConnectionState:
         #: Attributes of every statement span on this connection.
         self.attributes: dict[str, Any] = facts.attributes()
         self.transaction: Transaction[StatementRecord] | None = None
+        #: Of the transaction that the next statement begins; None: SQL text changed it for the session.
+        self.isolation_level: str | None = ""
         #: The application said BEGIN itself, on a connection that otherwise commits each statement.
         self.explicit = False
         #: The pool is taking the connection back.
@@ -73,6 +76,12 @@ class ConnectionState:
 
     # -- statements ----------------------------------------------------------------------------------
 
+    @property
+    def is_idle(self) -> bool:
+        """The next statement is the first of a transaction."""
+        transaction = self.transaction
+        return transaction is None or transaction.ended or transaction.is_empty
+
     def transaction_for_statement(self) -> Transaction[StatementRecord]:
         """The transaction that a statement belongs to, begun if need be."""
         transaction = self.transaction
@@ -81,6 +90,7 @@ class ConnectionState:
             transaction = None
         if transaction is None:
             transaction = self.transaction = Transaction(ambient.new_transaction_id())
+            transaction.isolation_level = self.isolation_level or ""
             scope.transaction_opened(transaction)
         return transaction
 
@@ -135,6 +145,7 @@ class ConnectionState:
 
     def _autocommit(self, record: StatementRecord) -> None:
         transaction: Transaction[StatementRecord] = Transaction(ambient.new_transaction_id(), autocommit=True)
+        transaction.isolation_level = self.isolation_level or ""
         transaction.add(record)
         self._count(transaction, record)
         if record.error is not None:

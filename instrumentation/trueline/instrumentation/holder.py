@@ -42,6 +42,8 @@ class Holder:
         self.generation = 0
         #: Losses by reason, to be reported.
         self.losses: Counter[str] = Counter()
+        #: Work past SQLAlchemy, as far as it can be told: see setup.status().
+        self.unseen: Counter[str] = Counter()
         self._closed = False
         self._start_afresh()
         os.register_at_fork(after_in_child=_in_child(weakref.ref(self)))

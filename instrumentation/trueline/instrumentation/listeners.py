@@ -29,6 +29,7 @@ from trueline.instrumentation.entry import entry_of
 from trueline.instrumentation.fingerprint import probe
 from trueline.instrumentation.guard import guarded, report
 from trueline.instrumentation.identity import EMPTY, Identities
+from trueline.instrumentation.isolation import level_of
 from trueline.instrumentation.records import StatementRecord
 from trueline.instrumentation.runtime import Runtime
 from trueline.instrumentation.semconv import Kind
@@ -74,6 +75,8 @@ def _after_cursor_execute(
     record = _record(
         current, state, statement, parameters, executemany, started, ended_at, context, cursor=cursor
     )
+    if state.is_idle and state.isolation_level is not None:
+        state.isolation_level = level_of(connection)
     state.statement_ran(record, connection.connection.dbapi_connection)
 
 
@@ -102,6 +105,8 @@ def _handle_error(error: ExceptionContext) -> None:
         context,
         error=error_facts(error.original_exception),
     )
+    if state.is_idle and state.isolation_level is not None:
+        state.isolation_level = level_of(connection)
     state.statement_failed(record, connection.connection.dbapi_connection, disconnected=error.is_disconnect)
 
 

@@ -219,6 +219,8 @@ class SpanBuilder:
             semconv.TRANSACTION_AI_ERRORS: tally.ai_errors,
             semconv.TRANSACTION_AI_WAIT: tally.ai_wait_ns / 1e6,
         }
+        if transaction.isolation_level:
+            attributes[semconv.TRANSACTION_ISOLATION] = transaction.isolation_level
         if transaction.reason is not None:
             attributes[semconv.TRANSACTION_REASON] = str(transaction.reason)
         if cause.error_type:

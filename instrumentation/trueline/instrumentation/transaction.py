@@ -89,6 +89,7 @@ class Transaction(Generic[S]):
         "ended_at",
         "held",
         "id",
+        "isolation_level",
         "left",
         "lock",
         "outcome",
@@ -103,6 +104,8 @@ class Transaction(Generic[S]):
     def __init__(self, transaction_id: str, *, autocommit: bool = False) -> None:
         self.id = transaction_id
         self.autocommit = autocommit
+        #: As SQL names it; "" where it is not known without a query.
+        self.isolation_level = ""
         self.outcome = Outcome.OPEN
         self.reason: Reason | None = None
         self.cause = Cause()
@@ -137,6 +140,11 @@ class Transaction(Generic[S]):
         self._positions += 1
         statement.position = self._positions
         self.held.append(statement)
+
+    @property
+    def is_empty(self) -> bool:
+        """No statement ran in it yet."""
+        return not self._positions
 
     def leave(self, statements: list[S]) -> None:
         """``statements`` go out as `open` now, under their span ids; they wait for nothing any more."""
