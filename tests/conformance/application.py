@@ -120,7 +120,7 @@ class App:
         """A result that is fetched piece by piece, with a server-side cursor where there are such."""
         if self.driver.is_async:
             return connection.stream(query)
-        return connection.execution_options(stream_results=True, max_row_buffer=10).execute(query)
+        return connection.execute(query, execution_options={"stream_results": True, "max_row_buffer": 10})
 
     def stream_scalars(self, session: Any, query: Any) -> Any:
         """Objects of a query, ten at a time."""

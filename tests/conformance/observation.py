@@ -185,7 +185,7 @@ def _check_agreement(statement: Statement, transaction: Attributes) -> None:
     )
     expect(same or own, f"{statement.outcome} in a transaction {transaction[semconv.TRANSACTION_OUTCOME]}")
     expect(
-        statement.attributes.get(semconv.ORM_SESSION_ID) == transaction.get(semconv.ORM_SESSION_ID),
+        statement.attributes.get(semconv.ORM_SESSION_ID) in (None, transaction.get(semconv.ORM_SESSION_ID)),
         "the ORM session of a statement is not that of its transaction",
     )
     level = transaction.get(semconv.TRANSACTION_ISOLATION)
@@ -204,15 +204,18 @@ def collect(app: App, spans: tuple[ReadableSpan, ...], unseen: Mapping[str, int]
             continue
         assert span.context is not None
         span_id = f"{span.context.span_id:016x}"
-        source: Attributes = attributes
+        outcome, reason = _said(attributes)
         if attributes[semconv.TRANSACTION_OUTCOME] == Outcome.OPEN:
-            source = by_id.get(attributes[semconv.TRANSACTION_ID], attributes)
-        outcome = Outcome(source[semconv.TRANSACTION_OUTCOME])
-        reason = source.get(semconv.TRANSACTION_REASON)
-        if span_id in undone and outcome is not Outcome.ROLLED_BACK:
-            outcome, reason = Outcome.ROLLED_BACK, Reason.SAVEPOINT
-        statements.append(Statement(span_id, attributes, outcome, Reason(reason) if reason else None))
+            outcome, reason = _said(by_id.get(attributes[semconv.TRANSACTION_ID], attributes))
+            if span_id in undone and outcome is not Outcome.ROLLED_BACK:
+                outcome, reason = Outcome.ROLLED_BACK, Reason.SAVEPOINT
+        statements.append(Statement(span_id, attributes, outcome, reason))
     return Seen(app, tuple(statements), tuple(transactions), unseen)
+
+
+def _said(attributes: Attributes) -> tuple[Outcome, Reason | None]:
+    reason = attributes.get(semconv.TRANSACTION_REASON)
+    return Outcome(attributes[semconv.TRANSACTION_OUTCOME]), Reason(reason) if reason else None
 
 
 def _names(value: Any) -> tuple[str, ...]:

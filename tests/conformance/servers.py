@@ -35,7 +35,7 @@ TRAITS: Final[dict[str, str]] = {
     "memory": "databases in memory",
     "textual_savepoint_alone": "SAVEPOINT outside a transaction begins one",
     "locks_file": "one writer locks the whole database",
-    "notices_text": "the driver begins a new transaction by itself after COMMIT was sent as text",
+    "begins_once": "after a COMMIT that was sent as text the driver does not begin a transaction again",
     "autocommit_attribute": "autocommit is an attribute of the driver's connection",
     "driver_autocommit": "autocommit can be an argument of connect()",
 }
@@ -84,7 +84,7 @@ SQLITE: Final = Server(
     "sqlite",
     _words(
         "error_ends refused_commit_stays savepoints late_begin batch_halts batch_halts_inside memory"
-        " textual_savepoint_alone locks_file notices_text driver_autocommit early_failure"
+        " textual_savepoint_alone locks_file driver_autocommit early_failure"
     ),
 )
 POSTGRESQL: Final = Server(
@@ -110,7 +110,7 @@ DRIVERS: Final[dict[str, Driver]] = {
             "psycopg",
             "postgresql+psycopg",
             POSTGRESQL,
-            _words("sync collects_sync notices_text driver_autocommit autocommit_attribute early_failure"),
+            _words("sync collects_sync driver_autocommit autocommit_attribute early_failure"),
             {"autocommit": True},
         ),
         Driver(
@@ -118,7 +118,7 @@ DRIVERS: Final[dict[str, Driver]] = {
             "psycopg (async)",
             "postgresql+psycopg",
             POSTGRESQL,
-            _words("async notices_text driver_autocommit early_failure"),
+            _words("async driver_autocommit early_failure"),
             {"autocommit": True},
         ),
         Driver(
@@ -126,14 +126,14 @@ DRIVERS: Final[dict[str, Driver]] = {
             "psycopg2",
             "postgresql+psycopg2",
             POSTGRESQL,
-            _words("sync collects_sync notices_text batch_halts early_failure autocommit_attribute"),
+            _words("sync collects_sync begins_once foreign_transaction batch_halts early_failure autocommit_attribute"),
         ),
         Driver(
             "asyncpg",
             "asyncpg",
             "postgresql+asyncpg",
             POSTGRESQL,
-            _words("async foreign_transaction early_failure"),
+            _words("async foreign_transaction begins_once early_failure"),
         ),
     )
 }

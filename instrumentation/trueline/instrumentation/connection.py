@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Any
 from trueline.instrumentation import ambient, scope
 from trueline.instrumentation.block import qualified_name
 from trueline.instrumentation.database import DatabaseFacts
-from trueline.instrumentation.drivers import DriverStatus, statement_autocommitted, transaction_status
+from trueline.instrumentation.drivers import (
+    DriverStatus,
+    batch_may_halt,
+    error_aborts,
+    statement_autocommitted,
+    transaction_status,
+)
 from trueline.instrumentation.guard import report
+from trueline.instrumentation.isolation import level_in
 from trueline.instrumentation.semconv import Reason
 from trueline.instrumentation.statement import Control
 from trueline.instrumentation.transaction import Cause, Transaction
@@ -24,12 +31,14 @@ from trueline.instrumentation.transaction import Cause, Transaction
 if TYPE_CHECKING:
     from trueline.instrumentation.holder import Holder
     from trueline.instrumentation.records import StatementRecord
+    from trueline.instrumentation.statement import Plan
 
 INFO_KEY = "trueline"
 MAX_CAUSES = 8
 
 # These end a block without anything having gone wrong in it.
-_NOT_ERRORS = (GeneratorExit, StopIteration, StopAsyncIteration)
+_NOT_ERRORS = (StopIteration, StopAsyncIteration)
+_OPEN = (DriverStatus.IN_TRANSACTION, DriverStatus.IN_ERROR)
 
 
 class ConnectionState:
@@ -38,6 +47,7 @@ class ConnectionState:
     __slots__ = (
         "__weakref__",
         "attributes",
+        "deciding",
         "driver",
         "explicit",
         "facts",
@@ -51,6 +61,7 @@ class ConnectionState:
         "system",
         "transaction",
         "url_known",
+        "used",
     )
 
     def __init__(self, holder: Holder, driver: str, system: str, facts: DatabaseFacts) -> None:
@@ -70,6 +81,10 @@ class ConnectionState:
         self.explicit = False
         #: The pool is taking the connection back.
         self.returning = False
+        #: The dialect ends a two-phase transaction; what it runs and rolls back for that decides nothing.
+        self.deciding = False
+        #: A statement of SQLAlchemy's ran since the connection was taken from the pool.
+        self.used = False
         self.orm_session: weakref.ref[Any] | None = None
         self.orm_session_id = ""
         self.owned_by_session = False
@@ -85,20 +100,29 @@ class ConnectionState:
     def transaction_for_statement(self) -> Transaction[StatementRecord]:
         """The transaction that a statement belongs to, begun if need be."""
         transaction = self.transaction
+        self.used = True
         if transaction is not None and transaction.ended:
             self.settle()
             transaction = None
         if transaction is None:
             transaction = self.transaction = Transaction(ambient.new_transaction_id())
-            transaction.isolation_level = self.isolation_level or ""
             scope.transaction_opened(transaction)
+        if transaction.is_empty:
+            transaction.isolation_level = self.isolation_level or ""
+        if not transaction.orm_session_id:
+            transaction.orm_session_id = self.orm_session_id
         return transaction
 
     def statement_ran(self, record: StatementRecord, dbapi_connection: Any) -> None:
         """A statement succeeded."""
         transaction = self.transaction_for_statement()
-        control = record.plan.control
-        if control is None and not self.explicit and self._autocommitted(record, dbapi_connection):
+        control = None if self.deciding else record.plan.control
+        if (
+            control is None
+            and not self.explicit
+            and not self.deciding
+            and self._autocommitted(record, dbapi_connection)
+        ):
             self._autocommit(record)
             return
         with transaction.lock:
@@ -107,6 +131,8 @@ class ConnectionState:
                 self._control(transaction, control, record.plan.control_name)
             transaction.add(record)
             self._count(transaction, record)
+            if record.plan.kind == "other":
+                self._note_isolation_level(transaction, record.plan)
             if control is Control.SAVEPOINT:
                 self._control(transaction, control, record.plan.control_name)
             elif control is Control.RELEASE_SAVEPOINT and self._status(dbapi_connection) is DriverStatus.IDLE:
@@ -116,8 +142,22 @@ class ConnectionState:
         if transaction.ended:
             self.settle()
 
-    def statement_failed(self, record: StatementRecord, dbapi_connection: Any, *, disconnected: bool) -> None:
-        """A statement raised."""
+    def _note_isolation_level(self, transaction: Transaction[StatementRecord], plan: Plan) -> None:
+        level, whole_session = level_in(plan)
+        if whole_session:
+            self.isolation_level = None
+        elif level:
+            transaction.isolation_level = level
+
+    def statement_failed(
+        self,
+        record: StatementRecord,
+        dbapi_connection: Any,
+        *,
+        disconnected: bool,
+        error: BaseException | None = None,
+    ) -> None:
+        """A statement raised ``error``."""
         transaction = self.transaction_for_statement()
         if (
             not disconnected
@@ -129,26 +169,69 @@ class ConnectionState:
         ):
             self._autocommit(record)
             return
-        server_said_so = record.error is not None and bool(record.error.status_code)
+        aborts = not disconnected and self._aborts(dbapi_connection, error)
         with transaction.lock:
             transaction.add(record)
             self._count(transaction, record)
-            transaction.statement_failed(aborts=self.system == "postgresql" and server_said_so)
+            transaction.statement_failed(aborts=aborts)
         self.holder.hold(transaction, record)
+        if disconnected or transaction.ended:
+            return
+        if record.plan.control is Control.COMMIT:
+            self._commit_refused(transaction, dbapi_connection, error)
+        elif transaction.wrote and self._status(dbapi_connection) is DriverStatus.IDLE:
+            # INSERT OR ROLLBACK, a full disk, a deadlock: the error ended the whole transaction.
+            with transaction.lock:
+                transaction.rolled_back(Reason.EXCEPTION, None if error is None else cause_of(error))
+            self.settle()
+
+    def failed_between(self, error: BaseException, dbapi_connection: Any, *, disconnected: bool) -> None:
+        """Something raised that is no statement of its own: the rows of one were being fetched."""
+        transaction = self.transaction
+        if transaction is None or transaction.ended or disconnected:
+            return
+        if self._aborts(dbapi_connection, error):
+            with transaction.lock:
+                transaction.statement_failed(aborts=True)
+
+    def _aborts(self, dbapi_connection: Any, error: BaseException | None) -> bool:
+        if self.system != "postgresql":
+            return False
+        try:
+            return error_aborts(self.driver, dbapi_connection, error)
+        except Exception as problem:
+            report("connection.aborts", problem)
+            return True
+
+    def _commit_refused(
+        self, transaction: Transaction[StatementRecord], dbapi_connection: Any, error: BaseException | None
+    ) -> None:
+        """COMMIT raised on a healthy connection: over on most servers, as open as before on SQLite."""
+        cause = Cause() if error is None else cause_of(error)
+        with transaction.lock:
+            if self._status(dbapi_connection) is DriverStatus.IN_TRANSACTION:
+                transaction.commit_refused(cause)
+                return
+            transaction.commit_failed(connection_lost=False, cause=cause)
+        self.settle()
 
     def _autocommitted(self, record: StatementRecord, dbapi_connection: Any) -> bool:
         transaction = self.transaction
-        if transaction is not None and any(held.writes for held in transaction.held):
-            # Once a write is held in a transaction, only its end can end it.
+        if transaction is not None and transaction.wrote:
+            # Once a transaction has written, only its end can end it.
             return False
         return bool(statement_autocommitted(self.driver, dbapi_connection, writes=record.writes))
 
     def _autocommit(self, record: StatementRecord) -> None:
         transaction: Transaction[StatementRecord] = Transaction(ambient.new_transaction_id(), autocommit=True)
         transaction.isolation_level = self.isolation_level or ""
+        transaction.orm_session_id = self.orm_session_id
         transaction.add(record)
         self._count(transaction, record)
-        if record.error is not None:
+        if record.error is not None and record.many and batch_may_halt(self.driver):
+            transaction.statement_failed(aborts=False)
+            transaction.ended_unseen()
+        elif record.error is not None:
             transaction.statement_failed(aborts=False)
             transaction.rolled_back(Reason.EXCEPTION, Cause(record.error.error_type))
             transaction.settle()
@@ -187,7 +270,34 @@ class ConnectionState:
 
     def before_commit(self, dbapi_connection: Any) -> bool:
         """Whether the server will answer the commit that follows with a rollback."""
-        return self._status(dbapi_connection) is DriverStatus.IN_ERROR
+        status = self._status(dbapi_connection)
+        self._check_still_open(status)
+        return status is DriverStatus.IN_ERROR
+
+    def before_rollback(self, dbapi_connection: Any) -> tuple[Reason, Cause | None] | None:
+        """Why the rollback that follows happens; None if there is nothing that it could end."""
+        if not self.deciding:
+            self._check_still_open(self._status(dbapi_connection))
+        transaction = self.transaction
+        if transaction is None or transaction.ended:
+            return None
+        return self._why_rolled_back()
+
+    def _check_still_open(self, status: DriverStatus) -> None:
+        """The driver's connection was committed or rolled back past SQLAlchemy: nobody saw which."""
+        transaction = self.transaction
+        if transaction is None or transaction.ended:
+            return
+        if status is DriverStatus.IDLE and transaction.wrote and not transaction.prepared:
+            with transaction.lock:
+                transaction.ended_unseen()
+            self.settle()
+
+    def look_for_unseen(self, dbapi_connection: Any) -> None:
+        """The connection ends a transaction in which no statement of SQLAlchemy's ran."""
+        if self.used or self._status(dbapi_connection) not in _OPEN:
+            return
+        self.holder.unseen["transactions"] += 1
 
     def _status(self, dbapi_connection: Any) -> DriverStatus:
         try:
@@ -204,28 +314,47 @@ class ConnectionState:
                 transaction.committed(aborted=aborted)
         self.settle()
 
-    def commit_failed(self, error: BaseException, *, connection_lost: bool) -> None:
+    def commit_failed(self, error: BaseException, dbapi_connection: Any, *, connection_lost: bool) -> None:
         """The driver's commit raised."""
         transaction = self.transaction
-        if transaction is not None and not transaction.ended:
-            with transaction.lock:
-                transaction.commit_failed(connection_lost=connection_lost, cause=cause_of(error))
-        self.settle()
-
-    def rolled_back(self) -> None:
-        """The driver's rollback is called; should it raise, the server rolls back all the same."""
-        transaction = self.transaction
         if transaction is None or transaction.ended:
+            self.settle()
+        elif connection_lost or transaction.prepared:
+            with transaction.lock:
+                transaction.commit_failed(connection_lost=True, cause=cause_of(error))
+            self.settle()
+        else:
+            self._commit_refused(transaction, dbapi_connection, error)
+
+    def prepared(self) -> None:
+        """PREPARE TRANSACTION succeeded: from now on the transaction does not depend on the connection."""
+        if self.transaction is not None:
+            self.transaction.prepared = True
+
+    def rolled_back(
+        self, why: tuple[Reason, Cause | None] | None, dbapi_connection: Any, *, raised: bool = False
+    ) -> None:
+        """The driver's rollback returned, or raised: the server rolls back then all the same."""
+        transaction = self.transaction
+        if transaction is None or transaction.ended or why is None or self.deciding:
             return
-        reason, cause = self._why_rolled_back()
-        with transaction.lock:
-            transaction.rolled_back(reason, cause)
+        if raised and transaction.prepared:
+            with transaction.lock:
+                transaction.ended_unseen()
+            self.settle()
+        elif raised or self._status(dbapi_connection) not in _OPEN:
+            with transaction.lock:
+                transaction.rolled_back(*why)
+        # Otherwise the driver did nothing: asyncpg and psycopg2 leave alone what SQL text began.
 
     def _why_rolled_back(self) -> tuple[Reason, Cause | None]:
         if self.returning:
             # Nobody closed the connection: the pool found it, after its holder was collected.
             return Reason.ABANDONED, None
-        error = sys.exc_info()[1] or scope.leaving_with.get()
+        error = _leaving_with()
+        if isinstance(error, GeneratorExit):
+            # A generator was closed before it was done: nobody asked for a rollback.
+            return Reason.NOT_COMMITTED, None
         if error is not None and not isinstance(error, _NOT_ERRORS):
             abandoned = isinstance(error, asyncio.CancelledError)
             return (Reason.ABANDONED if abandoned else Reason.EXCEPTION), cause_of(error)
@@ -234,7 +363,11 @@ class ConnectionState:
     def session_rolled_back(self) -> None:
         """The ORM session that owns the transaction was rolled back by a call, not by being closed."""
         transaction = self.transaction
-        if transaction is not None and self.owned_by_session:
+        if (
+            transaction is not None
+            and self.owned_by_session
+            and not isinstance(_leaving_with(), GeneratorExit)
+        ):
             with transaction.lock:
                 transaction.correct(Reason.EXPLICIT)
 
@@ -253,9 +386,16 @@ class ConnectionState:
         elif only_terminated:
             self.lost()
 
+    def checked_in(self) -> None:
+        """The connection is back in the pool, in good health."""
+        if not self.used:
+            self.holder.unseen["checkouts"] += 1
+        self.returned()
+
     def returned(self) -> None:
         """The connection is back in the pool."""
         self.returning = False
+        self.used = False
         self.settle()
         self.orm_session = None
         self.orm_session_id = ""
@@ -266,7 +406,10 @@ class ConnectionState:
         transaction = self.transaction
         if transaction is not None and not transaction.ended:
             with transaction.lock:
-                transaction.rolled_back(Reason.ABANDONED, None if error is None else cause_of(error))
+                if transaction.prepared:
+                    transaction.ended_unseen()
+                else:
+                    transaction.rolled_back(Reason.ABANDONED, None if error is None else cause_of(error))
         self.settle()
 
     def settle(self) -> None:
@@ -276,6 +419,7 @@ class ConnectionState:
             return
         self.transaction = None
         self.explicit = False
+        self.owned_by_session = False
         transaction.settle()
         self.holder.settled(transaction)
 
@@ -286,6 +430,11 @@ class ConnectionState:
                 self.lost()
         except Exception as error:
             report("connection.del", error)
+
+
+def _leaving_with() -> BaseException | None:
+    """The exception that is being handled here, or with which an async block is being left."""
+    return sys.exc_info()[1] or scope.leaving_with.get()
 
 
 def info_of(connection: Any) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from sqlalchemy import event
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection, Engine, NestedTransaction
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
@@ -42,6 +42,8 @@ _session_states: weakref.WeakKeyDictionary[Session, weakref.WeakSet[ConnectionSt
     weakref.WeakKeyDictionary()
 )
 _session_numbers: weakref.WeakKeyDictionary[Session, str] = weakref.WeakKeyDictionary()
+#: States of connections that were detached from their pools, by the id of the driver's connection.
+_detached: weakref.WeakValueDictionary[int, ConnectionState] = weakref.WeakValueDictionary()
 _announced: set[tuple[str, str]] = set()
 _MAX_ANNOUNCED = 1024
 
@@ -85,14 +87,19 @@ def _handle_error(error: ExceptionContext) -> None:
     ended_at = ambient.now_ns()
     current = runtime.current()
     context: Any = error.execution_context
-    if current is None or context is None or error.statement is None or error.connection is None:
-        return
-    started = context.__dict__.pop(_STARTED, None)
-    if started is None:
+    if current is None or context is None or error.connection is None:
         return
     connection = error.connection
     state = _state_of(connection, current)
     if state is None:
+        return
+    started = context.__dict__.pop(_STARTED, None)
+    if started is None or error.statement is None:
+        state.failed_between(
+            error.original_exception,
+            connection.connection.dbapi_connection,
+            disconnected=error.is_disconnect,
+        )
         return
     record = _record(
         current,
@@ -107,7 +114,12 @@ def _handle_error(error: ExceptionContext) -> None:
     )
     if state.is_idle and state.isolation_level is not None:
         state.isolation_level = level_of(connection)
-    state.statement_failed(record, connection.connection.dbapi_connection, disconnected=error.is_disconnect)
+    state.statement_failed(
+        record,
+        connection.connection.dbapi_connection,
+        disconnected=error.is_disconnect,
+        error=error.original_exception,
+    )
 
 
 def _record(
@@ -256,7 +268,7 @@ def _record_state(record: Any) -> ConnectionState | None:
 
 @guarded("pool.reset")
 def _pool_reset(dbapi_connection: Any, record: Any, reset_state: Any) -> None:
-    state = _record_state(record)
+    state = _record_state(record) if record is not None else _detached.get(id(dbapi_connection))
     if state is not None:
         state.reset(
             transaction_was_reset=reset_state.transaction_was_reset,
@@ -267,8 +279,25 @@ def _pool_reset(dbapi_connection: Any, record: Any, reset_state: Any) -> None:
 @guarded("pool.checkin")
 def _pool_checkin(dbapi_connection: Any, record: Any) -> None:
     state = _record_state(record)
-    if state is not None:
+    if state is not None and dbapi_connection is not None:
+        state.checked_in()
+    elif state is not None:
         state.returned()
+
+
+@guarded("pool.detach")
+def _pool_detach(dbapi_connection: Any, record: Any) -> None:
+    """The connection leaves its pool, in the middle of a transaction perhaps; the record gets another one."""
+    state = _record_state(record)
+    if state is not None:
+        _detached[id(dbapi_connection)] = state
+
+
+@guarded("pool.close_detached")
+def _pool_close_detached(dbapi_connection: Any) -> None:
+    state = _detached.pop(id(dbapi_connection), None)
+    if state is not None:
+        state.lost()
 
 
 @guarded("pool.invalidate")
@@ -299,13 +328,23 @@ def _after_begin(session: Session, transaction: Any, connection: Connection) -> 
     number = _session_numbers.get(session)
     if number is None:
         number = _session_numbers[session] = f"{time.monotonic_ns() & 0xFFFFFFFFFFFF:012x}"
+    # A new transaction begins: nothing more will be learned of an ended one.
+    state.settle()
     state.orm_session_id = number
-    # A session that was bound to a connection joins its transaction; the connection's holder ends it.
-    state.owned_by_session = not isinstance(session.bind, Connection)
+    state.owned_by_session = _ends_with(session, transaction, connection)
     states = _session_states.get(session)
     if states is None:
         states = _session_states[session] = weakref.WeakSet()
     states.add(state)
+
+
+def _ends_with(session: Session, transaction: Any, connection: Connection) -> bool:
+    """Whether the session ends the connection's transaction; it can join one that its holder will end."""
+    entry = getattr(transaction, "_connections", {}).get(connection)
+    if not isinstance(entry, tuple) or len(entry) != 4:
+        return not isinstance(session.bind, Connection)
+    _, begun, should_commit, _ = entry
+    return bool(should_commit) and not isinstance(begun, NestedTransaction)
 
 
 @guarded("session.after_rollback")
@@ -322,6 +361,8 @@ _LISTENERS: tuple[tuple[Any, str, Callable[..., None]], ...] = (
     (Pool, "checkout", _pool_checkout),
     (Pool, "reset", _pool_reset),
     (Pool, "checkin", _pool_checkin),
+    (Pool, "detach", _pool_detach),
+    (Pool, "close_detached", _pool_close_detached),
     (Pool, "invalidate", _pool_invalidate),
     (Pool, "close", _pool_close),
     (Session, "after_begin", _after_begin),

@@ -28,6 +28,8 @@ class StatementRecord:
         "error",
         "failed",
         "identities",
+        "left",
+        "many",
         "orm_session_id",
         "parent",
         "plan",
@@ -78,7 +80,9 @@ class StatementRecord:
         self.adopted = adopted
         self.writes = writes
         self.failed = error is not None
+        self.many = batch > 1
         self.undone = False
+        self.left = False
         self.position = 0
         self._span_id = 0
 

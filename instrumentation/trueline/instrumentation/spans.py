@@ -231,8 +231,8 @@ class SpanBuilder:
             attributes[semconv.TRANSACTION_OPEN_STATEMENTS] = tally.left_open
         if transaction.undone_ids:
             attributes[semconv.TRANSACTION_UNDONE] = tuple(transaction.undone_ids)
-        if first.orm_session_id:
-            attributes[semconv.ORM_SESSION_ID] = first.orm_session_id
+        if transaction.orm_session_id:
+            attributes[semconv.ORM_SESSION_ID] = transaction.orm_session_id
         self._add_scope(attributes, first)
         lost = transaction.outcome in (Outcome.ROLLED_BACK, Outcome.UNKNOWN)
         self._pass_on(

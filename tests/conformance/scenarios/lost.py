@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conformance.application import App
-from conformance.model import ABANDONED, COMMITTED, UNKNOWN, scenario
+from conformance.model import ABANDONED, COMMITTED, EXPLICIT, UNKNOWN, scenario
 from conformance.observation import Seen
 from sqlalchemy.exc import DBAPIError
 
@@ -105,7 +105,7 @@ async def orm_session_ended_before_a_statement(app: App) -> None:
 
 @scenario(
     "The server ends the session, and the application rolls back without noticing.",
-    a=ABANDONED,
+    a=EXPLICIT,
     needs="sessions",
     unproved="whether ROLLBACK finds the session alive changes nothing: the reason is the application's",
     handling="",

@@ -92,7 +92,7 @@ async def textual_commit_inside(app: App) -> None:
     "The same, and another write after it. With asyncpg nothing begins a transaction again: it commits by itself.",
     a=COMMITTED,
     b=NOT_COMMITTED,
-    where={"foreign_transaction": {"b": COMMITTED}},
+    where={"begins_once": {"b": COMMITTED}},
     handling="textual_transactions autocommit_is_seen",
 )
 async def write_after_a_textual_commit(app: App) -> None:
@@ -115,10 +115,11 @@ async def textual_rollback_inside(app: App) -> None:
 
 
 @scenario(
-    "ROLLBACK as text in an `except` block.",
+    "ROLLBACK as text in an `except` block. In asyncio the exception is not visible where the text is seen.",
     first=COMMITTED,
     a=EXCEPTION,
     failed=EXCEPTION,
+    where={"async": {"a": EXPLICIT, "failed": EXPLICIT}},
     handling="textual_transactions",
 )
 async def textual_rollback_in_except(app: App) -> None:
@@ -194,7 +195,7 @@ async def textual_begin_inherited(app: App) -> None:
         await connection.execute(app.insert("a"))
     async with engine.connect() as connection:
         await connection.execute(app.insert("b"))
-        if app.driver.name == "asyncpg":
+        if "foreign_transaction" in app.driver.traits:
             await connection.exec_driver_sql("COMMIT")
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from conformance.application import App
-from conformance.model import COMMITTED, EXPLICIT, NOT_COMMITTED, scenario
+from conformance.model import COMMITTED, EXPLICIT, scenario
 from conformance.observation import Seen, expect
 from sqlalchemy import text
 
@@ -103,32 +102,15 @@ async def level_by_text(app: App) -> None:
     a=COMMITTED,
     b=COMMITTED,
     transactions=2,
+    needs="sessions",
     handling="commit_watched",
 )
 async def two_engines(app: App) -> None:
     first, second = app.make_engine(), app.make_engine()
     async with app.session(first) as session:
-        session.add(app.row("a"))
-        await session.commit()
+        await session.execute(app.insert("a"), bind_arguments={"bind": app.sync(first)})
         await session.execute(app.insert("b"), bind_arguments={"bind": app.sync(second)})
         await session.commit()
-
-
-@scenario(
-    "One session, two engines at once; the second one's COMMIT is refused after the first one's succeeded.",
-    a=COMMITTED,
-    b=NOT_COMMITTED,
-    transactions=2,
-    handling="commit_failure_watched",
-    needs="sessions",
-)
-async def two_engines_one_refused(app: App) -> None:
-    first, second = app.make_engine(), app.make_engine()
-    async with app.session(first) as session:
-        await session.execute(app.insert("a"), bind_arguments={"bind": app.sync(first)})
-        await session.execute(app.insert("b", parent_id=1), bind_arguments={"bind": app.sync(second)})
-        with pytest.raises(Exception):  # noqa: B017, each driver has a class of its own
-            await session.commit()
 
 
 @scenario(

@@ -106,10 +106,10 @@ async def two_phase_exception(app: App) -> None:
     handling="two_phase_is_watched",
 )
 async def two_phase_refused(app: App) -> None:
-    async with app.engine.connect() as connection:
-        transaction = connection.begin_twophase()  # type: ignore[attr-defined]
-        await connection.execute(app.insert("a", parent_id=1))
-        with pytest.raises(DBAPIError):
+    with pytest.raises(DBAPIError):
+        async with app.engine.connect() as connection:
+            transaction = connection.begin_twophase()  # type: ignore[attr-defined]
+            await connection.execute(app.insert("a", parent_id=1))
             transaction.prepare()
 
 
