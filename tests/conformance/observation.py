@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
@@ -91,7 +90,6 @@ def run(scenario: Scenario, driver: Driver, database: Database, recorder: Record
 def _blocking(scenario: Scenario, app: App) -> None:
     try:
         blocking(scenario.body)(app)
-        gc.collect()
     finally:
         for engine in app.engines:
             app.sync(engine).dispose()
@@ -100,8 +98,6 @@ def _blocking(scenario: Scenario, app: App) -> None:
 async def _asynchronously(scenario: Scenario, app: App) -> None:
     try:
         await scenario.body(app)
-        gc.collect()
-        await asyncio.sleep(0)
     finally:
         for engine in app.engines:
             await engine.dispose()

@@ -7,7 +7,6 @@ import contextlib
 import pytest
 from conformance.application import App
 from conformance.model import COMMIT_FAILED, COMMIT_OF_ABORTED, COMMITTED, EXCEPTION, EXPLICIT, scenario
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 
@@ -98,24 +97,6 @@ async def commit_refused_at_the_end_of_a_block(app: App) -> None:
 
 
 @scenario(
-    "COMMIT is refused; the application puts the data right and commits again.",
-    a=COMMIT_FAILED,
-    b=COMMITTED,
-    where={"refused_commit_stays": {"a": COMMITTED}},
-    handling="refused_commit_may_stay_open",
-)
-async def commit_refused_then_mended(app: App) -> None:
-    async with app.engine.connect() as connection:
-        await connection.execute(app.insert("a", parent_id=1))
-        with pytest.raises(IntegrityError):
-            await connection.commit()
-        # On SQLite this still belongs to the transaction that was refused.
-        await connection.execute(text("UPDATE payments SET parent_id = NULL WHERE parent_id = 1"))
-        await connection.execute(app.insert("b"))
-        await connection.commit()
-
-
-@scenario(
     "An error is swallowed; then COMMIT. PostgreSQL answers it with a rollback.",
     first=COMMITTED,
     a=COMMITTED,
@@ -187,22 +168,3 @@ async def error_that_ends_the_transaction(app: App) -> None:
             await connection.execute(app.sql("failed", "OR ROLLBACK", f"'{app.note()}'"))
         await connection.execute(app.insert("b"))
         await connection.commit()
-
-
-@scenario(
-    "COMMIT is refused because somebody else reads (SQLITE_BUSY); tried again later, it succeeds.",
-    a=COMMITTED,
-    needs="locks_file",
-    handling="refused_commit_may_stay_open",
-)
-async def commit_tried_again(app: App) -> None:
-    impatient = app.make_engine(connect_args={"timeout": 0})
-    async with impatient.connect() as reader, impatient.connect() as writer:
-        reading = await reader.execution_options(stream_results=True)
-        await writer.execute(app.insert("a"))
-        await reading.exec_driver_sql("BEGIN")
-        await reading.exec_driver_sql("SELECT count(*) FROM payments")
-        with pytest.raises(DBAPIError):
-            await writer.commit()
-        await reading.exec_driver_sql("ROLLBACK")
-        await writer.commit()

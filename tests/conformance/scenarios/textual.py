@@ -211,3 +211,42 @@ async def several_statements(app: App) -> None:
         await connection.exec_driver_sql(
             f"BEGIN; INSERT INTO payments (user_id) VALUES ('{app.key('a')}'); COMMIT"
         )
+
+
+@scenario(
+    "COMMIT as text is refused; the application puts the data right and says COMMIT again.",
+    a=COMMIT_FAILED,
+    b=COMMITTED,
+    where={"refused_commit_stays": {"a": COMMITTED}},
+    handling="refused_commit_may_stay_open",
+)
+async def textual_commit_refused_then_mended(app: App) -> None:
+    async with app.engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.exec_driver_sql("BEGIN")
+        await connection.execute(app.insert("a", parent_id=1))
+        with pytest.raises(DBAPIError):
+            await connection.exec_driver_sql("COMMIT")
+        # On SQLite this still belongs to the transaction whose COMMIT was refused.
+        await connection.execute(text("UPDATE payments SET parent_id = NULL WHERE parent_id = 1"))
+        await connection.execute(app.insert("b"))
+        await connection.exec_driver_sql("COMMIT")
+
+
+@scenario(
+    "COMMIT is refused because somebody else reads (SQLITE_BUSY); tried again later, it succeeds.",
+    a=COMMITTED,
+    needs="locks_file",
+    handling="refused_commit_may_stay_open",
+)
+async def textual_commit_tried_again(app: App) -> None:
+    engine = app.make_engine(isolation_level="AUTOCOMMIT", connect_args={"timeout": 0})
+    async with engine.connect() as reader, engine.connect() as writer:
+        await writer.exec_driver_sql("BEGIN")
+        await writer.execute(app.insert("a"))
+        await reader.exec_driver_sql("BEGIN")
+        await reader.exec_driver_sql("SELECT count(*) FROM payments")
+        with pytest.raises(DBAPIError):
+            await writer.exec_driver_sql("COMMIT")
+        await reader.exec_driver_sql("ROLLBACK")
+        await writer.exec_driver_sql("COMMIT")
