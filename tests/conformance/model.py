@@ -113,7 +113,7 @@ def scenario(
     """
 
     def register(body: Body) -> Body:
-        name = body.__name__  # type: ignore[attr-defined]
+        name = body.__name__
         if name in SCENARIOS:
             raise ValueError(f"two rows are named {name}")
         SCENARIOS[name] = Scenario(

@@ -126,7 +126,9 @@ DRIVERS: Final[dict[str, Driver]] = {
             "psycopg2",
             "postgresql+psycopg2",
             POSTGRESQL,
-            _words("sync collects_sync begins_once foreign_transaction batch_halts early_failure autocommit_attribute"),
+            _words(
+                "sync collects_sync begins_once foreign_transaction batch_halts early_failure autocommit_attribute"
+            ),
         ),
         Driver(
             "asyncpg",

@@ -97,7 +97,7 @@ async def session_invalidated(app: App) -> None:
 @scenario(
     "A connection is detached from its pool and commits.",
     a=COMMITTED,
-    handling="detached_connections",
+    handling="commit_watched",
     needs="sync",
 )
 async def detached_connection_commits(app: App) -> None:
@@ -110,7 +110,7 @@ async def detached_connection_commits(app: App) -> None:
 @scenario(
     "A connection is detached from its pool in the middle of a transaction, and rolled back.",
     a=EXPLICIT,
-    handling="detached_connections",
+    handling="rollback_watched",
     needs="sync",
 )
 async def detached_connection_rolls_back(app: App) -> None:

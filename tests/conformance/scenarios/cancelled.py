@@ -125,7 +125,7 @@ async def task_group(app: App) -> None:
     "A task is cancelled while the server works on a statement.",
     a=ABANDONED,
     needs="async sessions",
-    handling="lost_connections cancellation_is_abandonment",
+    handling="lost_or_cancelled",
 )
 async def cancelled_during_a_statement(app: App) -> None:
     written = asyncio.Event()

@@ -107,8 +107,7 @@ async def orm_session_ended_before_a_statement(app: App) -> None:
     "The server ends the session, and the application rolls back without noticing.",
     a=EXPLICIT,
     needs="sessions",
-    unproved="whether ROLLBACK finds the session alive changes nothing: the reason is the application's",
-    handling="",
+    handling="rollback_watched",
 )
 async def session_ended_before_rollback(app: App) -> None:
     async with app.engine.connect() as connection:

@@ -200,20 +200,6 @@ async def textual_begin_inherited(app: App) -> None:
 
 
 @scenario(
-    "BEGIN, writes and COMMIT in one text with several statements.",
-    a=COMMITTED,
-    needs="several_statements",
-    handling="several_statements_in_one_text",
-)
-async def several_statements(app: App) -> None:
-    async with app.engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await connection.exec_driver_sql(
-            f"BEGIN; INSERT INTO payments (user_id) VALUES ('{app.key('a')}'); COMMIT"
-        )
-
-
-@scenario(
     "COMMIT as text is refused; the application puts the data right and says COMMIT again.",
     a=COMMIT_FAILED,
     b=COMMITTED,

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
     "An ORM session with `twophase=True` commits.",
     a=COMMITTED,
     needs="two_phase",
-    handling="two_phase_is_watched",
+    handling="two_phase_is_watched two_phase_decides_once",
 )
 async def two_phase_session(app: App) -> None:
     async with app.session(twophase=True) as session:
