@@ -25,7 +25,7 @@ from trueline.instrumentation.setup import status
 Attributes = Mapping[str, Any]
 
 
-class Mismatch(AssertionError):
+class Mismatch(AssertionError):  # noqa: N818, it is no error of the program
     """What was sent is not what the row of the matrix says, or not what the table contains."""
 
 

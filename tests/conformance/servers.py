@@ -15,29 +15,25 @@ from typing import Any, Final
 TRAITS: Final[dict[str, str]] = {
     "sync": "blocking",
     "async": "asyncio",
-    "error_aborts": "an error makes the server refuse everything until a rollback, and answer COMMIT with one",
+    "error_aborts": "after an error everything but a rollback is refused, and COMMIT answered with one",
     "error_ends": "some errors make the server roll the whole transaction back by itself",
     "refused_commit_stays": "a COMMIT that is refused leaves the transaction open",
-    "late_begin": "the driver begins a transaction only before a write, so that releasing the outermost savepoint commits",
+    "late_begin": "a transaction begins only before a write: releasing an outermost savepoint commits",
     "batch_halts": "an executemany outside a transaction keeps what came before the error",
-    "batch_halts_inside": "so does one inside a transaction",
     "foreign_transaction": "the driver's rollback() does not end a transaction that SQL text began",
+    "begins_once": "after COMMIT as text the driver does not begin a transaction again",
     "sessions": "another connection can end a session",
-    "savepoints": "savepoints",
     "two_phase": "two-phase transactions",
-    "transactional_ddl": "DDL can be rolled back",
     "chain": "COMMIT AND CHAIN",
-    "start_transaction": "START TRANSACTION and ABORT",
-    "isolation_levels": "READ COMMITTED and SERIALIZABLE",
+    "start_transaction": "START TRANSACTION, ABORT",
+    "isolation_levels": "several isolation levels",
     "server_cursors": "server-side cursors",
-    "early_failure": "a statement with wrong parameters is refused by the driver, before the server sees it",
-    "collects_sync": "a connection that is garbage-collected is rolled back and used again",
-    "memory": "databases in memory",
+    "early_failure": "some parameters are refused by the driver, before the server sees the statement",
+    "collects_sync": "a connection that is garbage-collected is reset and used again",
     "textual_savepoint_alone": "SAVEPOINT outside a transaction begins one",
-    "locks_file": "one writer locks the whole database",
-    "begins_once": "after a COMMIT that was sent as text the driver does not begin a transaction again",
-    "autocommit_attribute": "autocommit is an attribute of the driver's connection",
+    "locks_file": "a reader can keep a writer from committing",
     "driver_autocommit": "autocommit can be an argument of connect()",
+    "autocommit_attribute": "autocommit can be an attribute of the driver's connection",
 }
 
 
@@ -83,16 +79,16 @@ SQLITE: Final = Server(
     "SQLite",
     "sqlite",
     _words(
-        "error_ends refused_commit_stays savepoints late_begin batch_halts batch_halts_inside memory"
-        " textual_savepoint_alone locks_file driver_autocommit early_failure"
+        "error_ends refused_commit_stays late_begin batch_halts textual_savepoint_alone locks_file"
+        " driver_autocommit early_failure"
     ),
 )
 POSTGRESQL: Final = Server(
     "PostgreSQL",
     "postgresql",
     _words(
-        "error_aborts sessions savepoints two_phase transactional_ddl chain start_transaction"
-        " isolation_levels server_cursors"
+        "error_aborts sessions two_phase chain start_transaction isolation_levels server_cursors"
+        " early_failure"
     ),
 )
 
@@ -110,15 +106,15 @@ DRIVERS: Final[dict[str, Driver]] = {
             "psycopg",
             "postgresql+psycopg",
             POSTGRESQL,
-            _words("sync collects_sync driver_autocommit autocommit_attribute early_failure"),
+            _words("sync collects_sync driver_autocommit autocommit_attribute"),
             {"autocommit": True},
         ),
         Driver(
             "psycopg_async",
-            "psycopg (async)",
+            "psycopg (asyncio)",
             "postgresql+psycopg",
             POSTGRESQL,
-            _words("async driver_autocommit early_failure"),
+            _words("async driver_autocommit"),
             {"autocommit": True},
         ),
         Driver(
@@ -126,16 +122,14 @@ DRIVERS: Final[dict[str, Driver]] = {
             "psycopg2",
             "postgresql+psycopg2",
             POSTGRESQL,
-            _words(
-                "sync collects_sync begins_once foreign_transaction batch_halts early_failure autocommit_attribute"
-            ),
+            _words("sync collects_sync begins_once foreign_transaction batch_halts autocommit_attribute"),
         ),
         Driver(
             "asyncpg",
             "asyncpg",
             "postgresql+asyncpg",
             POSTGRESQL,
-            _words("async foreign_transaction begins_once early_failure"),
+            _words("async begins_once foreign_transaction"),
         ),
     )
 }

@@ -18,7 +18,7 @@ class Parent(Base):
 
 
 class Payment(Base):
-    """A row whose ``user_id`` tells which write it is. ``note`` is unique, ``parent_id`` checked by COMMIT."""
+    """A row whose ``user_id`` names its write. ``note`` is unique, ``parent_id`` is checked by COMMIT."""
 
     __tablename__ = "payments"
     id: Mapped[int] = mapped_column(primary_key=True)

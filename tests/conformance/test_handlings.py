@@ -10,7 +10,7 @@ from conformance.databases import Database
 from conformance.handlings import HANDLINGS
 from conformance.model import SCENARIOS
 from conformance.observation import Mismatch, check, run
-from conformance.servers import DRIVERS, Driver
+from conformance.servers import DRIVERS, TRAITS, Driver
 from support.recorder import Recorder
 
 from trueline.instrumentation import uninstrument
@@ -54,6 +54,8 @@ def test_every_handling_is_needed_by_a_row() -> None:
     assert {name for _, name in PAIRS} == HANDLINGS.keys()
 
 
-def test_every_row_applies_to_a_driver_and_every_trait_is_used() -> None:
+def test_every_row_applies_to_a_driver_and_every_trait_makes_a_difference() -> None:
     for scenario in SCENARIOS.values():
         assert any(scenario.applies_to(driver) for driver in DRIVERS.values()), scenario.name
+    asked = {trait for scenario in SCENARIOS.values() for trait in (*scenario.needs, *scenario.where)}
+    assert asked == TRAITS.keys()

@@ -1,4 +1,4 @@
-"""Autocommit, wherever it was switched on: SQLAlchemy goes through the motions of transactions all the same."""
+"""Autocommit, wherever it was switched on: SQLAlchemy goes through the motions all the same."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ async def autocommit_error(app: App) -> None:
 
 
 @scenario(
-    "The driver itself is in autocommit (`autocommit=True`, `isolation_level=None`), SQLAlchemy does not know.",
+    "The driver itself is in autocommit (`autocommit=True`, `isolation_level=None`), SQLAlchemy"
+    " does not know.",
     a=COMMITTED,
     needs="driver_autocommit",
     also=each_by_itself,
@@ -120,7 +121,8 @@ async def autocommit_by_a_listener(app: App) -> None:
 
 
 @scenario(
-    "One connection: autocommit, then given back; the next user of it has a transaction and rolls back by closing.",
+    "One connection: autocommit, then given back; the next user of it has a transaction and rolls"
+    " back by closing.",
     a=COMMITTED,
     b=NOT_COMMITTED,
     handling="autocommit_is_seen",

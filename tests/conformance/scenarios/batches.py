@@ -73,7 +73,8 @@ async def long_transaction(app: App) -> None:
 
 
 @scenario(
-    "An executemany fails half-way inside a transaction that commits. SQLite keeps what came before the error.",
+    "An executemany fails half-way inside a transaction that commits. SQLite keeps what came before"
+    " the error.",
     first=COMMITTED,
     batch=UNKNOWN,
     where={"error_aborts": {"first": COMMIT_OF_ABORTED, "batch": COMMIT_OF_ABORTED}},

@@ -145,7 +145,7 @@ async def session_commit_of_aborted(app: App) -> None:
 async def commit_after_an_error_of_the_driver(app: App) -> None:
     async with app.engine.connect() as connection:
         await connection.execute(app.insert("a"))
-        with pytest.raises(Exception):  # noqa: B017, each driver has a class of its own
+        with pytest.raises(Exception):  # noqa: B017, PT011, each driver has its own
             await connection.execute(app.insert("failed", note=app.unfit_value()))
         await connection.commit()
 

@@ -81,11 +81,11 @@ async def joined_conditionally_in_a_savepoint(app: App) -> None:
     async with app.engine.connect() as connection:
         outer = await connection.begin()
         await connection.execute(app.insert("outer"))
-        async with connection.begin_nested():
-            async with app.session(connection, join_transaction_mode="conditional_savepoint") as session:
-                session.add(app.row("a"))
-                await session.flush()
-                await session.rollback()
+        await connection.begin_nested()
+        async with app.session(connection, join_transaction_mode="conditional_savepoint") as session:
+            session.add(app.row("a"))
+            await session.flush()
+            await session.rollback()
         await outer.commit()
 
 
@@ -164,7 +164,7 @@ async def joined_control_fully_closed(app: App) -> None:
 @scenario(
     "A session on a connection that has no transaction yet is closed without a commit; so is the connection.",
     a=NOT_COMMITTED,
-    handling="closing_is_not_committing",
+    handling="sessions_own_transactions",
 )
 async def joined_without_a_transaction(app: App) -> None:
     async with app.engine.connect() as connection, app.session(connection) as session:

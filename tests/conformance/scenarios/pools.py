@@ -95,7 +95,8 @@ async def committed_by_the_pool(app: App) -> None:
 
 
 @scenario(
-    "`pool_reset_on_return=None`: a collected connection keeps its transaction; the next user of it commits both.",
+    "`pool_reset_on_return=None`: a collected connection keeps its transaction; the next user of it"
+    " commits both.",
     a=COMMITTED,
     b=COMMITTED,
     needs="collects_sync",

@@ -175,7 +175,8 @@ async def savepoint_left_open(app: App) -> None:
 
 
 @scenario(
-    "A savepoint is the first thing in the transaction; it is released, then the transaction is rolled back. With"
+    "A savepoint is the first thing in the transaction; it is released, then the transaction"
+    " is rolled back. With"
     " sqlite3's late BEGIN the release commits.",
     a=EXPLICIT,
     where={"late_begin": {"a": COMMITTED}},

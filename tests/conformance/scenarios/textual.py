@@ -89,7 +89,8 @@ async def textual_commit_inside(app: App) -> None:
 
 
 @scenario(
-    "The same, and another write after it. With asyncpg nothing begins a transaction again: it commits by itself.",
+    "The same, and another write after it. With asyncpg nothing begins a transaction again: it"
+    " commits by itself.",
     a=COMMITTED,
     b=NOT_COMMITTED,
     where={"begins_once": {"b": COMMITTED}},
@@ -168,7 +169,8 @@ async def textual_commit_refused(app: App) -> None:
 
 
 @scenario(
-    "BEGIN as text, and the connection is closed. asyncpg gives it back to the pool with the transaction open; closing"
+    "BEGIN as text, and the connection is closed. asyncpg gives it back to the pool with the"
+    " transaction open; closing"
     " the pool ends it.",
     a=NOT_COMMITTED,
     where={"foreign_transaction": {"a": ABANDONED}},
@@ -182,7 +184,8 @@ async def textual_begin_left_open(app: App) -> None:
 
 
 @scenario(
-    "BEGIN as text, closed; the next user of the connection commits. On asyncpg that commits the first one's write too.",
+    "BEGIN as text, closed; the next user of the connection commits. On asyncpg that commits the"
+    " first one's write too.",
     a=NOT_COMMITTED,
     b=COMMITTED,
     where={"foreign_transaction": {"a": COMMITTED}},
