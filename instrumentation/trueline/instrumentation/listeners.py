@@ -90,6 +90,8 @@ def _handle_error(error: ExceptionContext) -> None:
     if current is None or context is None or error.connection is None:
         return
     connection = error.connection
+    if connection.closed or connection.invalidated:
+        return  # to look at its connection would connect again
     state = _state_of(connection, current)
     if state is None:
         return

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from conformance.application import App
-from conformance.model import COMMIT_OF_ABORTED, COMMITTED, EXCEPTION, EXPLICIT, NOT_COMMITTED, scenario
+from conformance.model import (
+    ABANDONED,
+    COMMIT_OF_ABORTED,
+    COMMITTED,
+    EXCEPTION,
+    EXPLICIT,
+    NOT_COMMITTED,
+    scenario,
+)
 from conformance.tables import Payment
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 
 
 @scenario(
@@ -110,3 +121,20 @@ async def unread_returning(app: App) -> None:
     async with app.engine.connect() as connection:
         await connection.execute(app.insert("a").returning(Payment.id))
         await connection.rollback()
+
+
+@scenario(
+    "A connection is invalidated while rows are fetched; fetching fails, and the connection stays as it is.",
+    a=ABANDONED,
+    needs="sync",
+    handling="lost_connections",
+)
+async def invalidated_while_fetching(app: App) -> None:
+    async with app.engine.connect() as connection:
+        await connection.execute(app.insert("a"))
+        result = await app.stream(connection, text("SELECT 1 UNION SELECT 2 UNION SELECT 3"))
+        await connection.invalidate()
+        with contextlib.suppress(DBAPIError):
+            async for _ in result:
+                pass
+        assert connection.invalidated
