@@ -13,7 +13,16 @@ from typing import Any, Final
 
 import pytest
 
-from trueline.instrumentation import connection, dialects, listeners, records, scope, spans, transaction
+from trueline.instrumentation import (
+    connection,
+    dialects,
+    ending,
+    listeners,
+    records,
+    scope,
+    spans,
+    transaction,
+)
 from trueline.instrumentation.connection import ConnectionState
 from trueline.instrumentation.drivers import DriverStatus
 from trueline.instrumentation.semconv import Outcome
@@ -55,22 +64,28 @@ def _nothing(*_: Any, **__: Any) -> None:
     """Do nothing."""
 
 
+def without(patch: pytest.MonkeyPatch, *names: str) -> None:
+    """Leave methods of the dialect unwatched."""
+    for name in names:
+        patch.delitem(dialects._METHODS, name)
+
+
 # -- how transactions end --------------------------------------------------------------------------------
 
 
 @handling("dialects._watched_commit")
 def commit_watched(patch: pytest.MonkeyPatch) -> None:
     """The dialect's own do_commit tells that the commit happened; SQLAlchemy's event comes before it."""
-    patch.setattr(dialects, "_watched_commit", lambda _dialect, original: original)
+    without(patch, "do_commit")
 
 
-@handling("dialects._commit_failed")
+@handling("ending.commit_failed")
 def commit_failure_watched(patch: pytest.MonkeyPatch) -> None:
     """A do_commit that raises ends the transaction as `commit_failed`."""
-    patch.setattr(dialects, "_commit_failed", _nothing)
+    patch.setattr(ending, "commit_failed", _nothing)
 
 
-@handling("dialects._commit_failed")
+@handling("ending.commit_failed")
 def lost_commits_are_unknown(patch: pytest.MonkeyPatch) -> None:
     """A do_commit that raises because the connection is gone says nothing about the commit."""
     original = ConnectionState.commit_failed
@@ -94,7 +109,7 @@ def refused_commit_may_stay_open(patch: pytest.MonkeyPatch) -> None:
 @handling("dialects._watched_rollback")
 def rollback_watched(patch: pytest.MonkeyPatch) -> None:
     """The dialect's own do_rollback tells that a rollback happened, the pool's too."""
-    patch.setattr(dialects, "_watched_rollback", lambda original: original)
+    without(patch, "do_rollback")
 
 
 @handling("ConnectionState.rolled_back")
@@ -224,10 +239,10 @@ def driver_errors_do_not_abort(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(connection, "error_aborts", lambda *_: True)
 
 
-@handling("ConnectionState.failed_between")
+@handling("ConnectionState.fetch_failed")
 def errors_while_fetching(patch: pytest.MonkeyPatch) -> None:
     """An error while rows are fetched aborts as well; asyncpg's status does not tell."""
-    patch.setattr(ConnectionState, "failed_between", _nothing)
+    patch.setattr(ConnectionState, "fetch_failed", _nothing)
 
 
 @handling("ConnectionState.statement_failed, by the driver's status")
@@ -249,13 +264,7 @@ def failed_statements_have_failed(patch: pytest.MonkeyPatch) -> None:
 @handling("StatementRecord.many, drivers.batch_may_halt")
 def halted_batches(patch: pytest.MonkeyPatch) -> None:
     """Of several parameter sets, those before the failing one may have been kept."""
-    original = records.StatementRecord.__init__
-
-    def init(self: records.StatementRecord, **arguments: Any) -> None:
-        original(self, **arguments)
-        self.many = False
-
-    patch.setattr(records.StatementRecord, "__init__", init)
+    patch.setattr(records.StatementRecord, "many", False)
 
 
 # -- savepoints and text ---------------------------------------------------------------------------------
@@ -330,23 +339,16 @@ def autocommit_of_failures(patch: pytest.MonkeyPatch) -> None:
     """The same after a statement that failed."""
     original = ConnectionState._autocommitted
 
-    def autocommitted(self: ConnectionState, record: Any, dbapi: Any) -> bool:
-        return not record.failed and original(self, record, dbapi)
+    def autocommitted(self: ConnectionState, around: Any, record: Any, connection: Any) -> bool:
+        return not record.failed and original(self, around, record, connection)
 
     patch.setattr(ConnectionState, "_autocommitted", autocommitted)
 
 
-@handling("dialects.wrap_dialect, two-phase methods")
+@handling("dialects._watched_prepare, _watched_commit_twophase, _watched_rollback_twophase")
 def two_phase_is_watched(patch: pytest.MonkeyPatch) -> None:
     """PREPARE, COMMIT PREPARED and ROLLBACK PREPARED have methods of their own in the dialect."""
-    original = dialects.wrap_dialect
-
-    def wrap_dialect(dialect: Any) -> None:
-        original(dialect)
-        for name in ("do_prepare_twophase", "do_commit_twophase", "do_rollback_twophase"):
-            dialect.__dict__.pop(name, None)
-
-    patch.setattr(listeners, "wrap_dialect", wrap_dialect)
+    without(patch, "do_prepare_twophase", "do_commit_twophase", "do_rollback_twophase")
 
 
 @handling("dialects._deciding")
@@ -362,16 +364,29 @@ def readers_have_no_transaction_span(patch: pytest.MonkeyPatch) -> None:
 
     def emit(self: spans.SpanBuilder, current: Any, statements: list[Any], settled: bool) -> None:
         original(self, current, statements, settled)
-        if settled and not current.tally.writes:
-            self._transaction(current)
+        if settled and current.place is not None and not current.tally.writes:
+            self._transaction(current, current.place, self._ending(current, current.outcome, current.reason))
 
     patch.setattr(spans.SpanBuilder, "emit", emit)
+
+
+@handling("ConnectionState.given_back")
+def sessions_leave_connections(patch: pytest.MonkeyPatch) -> None:
+    """A connection that goes back to the pool is no session's any more."""
+    original = ConnectionState.given_back
+
+    def given_back(self: ConnectionState, dbapi: Any) -> None:
+        number = self.orm_session_id
+        original(self, dbapi)
+        self.orm_session_id = number
+
+    patch.setattr(ConnectionState, "given_back", given_back)
 
 
 @handling("isolation.level_of")
 def isolation_level_is_looked_up(patch: pytest.MonkeyPatch) -> None:
     """Execution options, the engine's argument and the server's default are looked up, not asked for."""
-    patch.setattr(listeners, "level_of", lambda _connection: "")
+    patch.setattr(connection, "level_of", lambda _connection: "")
 
 
 @handling("isolation.level_in")
@@ -380,8 +395,11 @@ def isolation_level_in_text(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(connection, "level_in", lambda _plan: ("", False))
 
 
-@handling("ConnectionState.checked_in, look_for_unseen")
+@handling("ConnectionState.given_back")
 def unseen_work_is_counted(patch: pytest.MonkeyPatch) -> None:
     """Checkouts without a statement, and transactions without one, are counted."""
-    patch.setattr(ConnectionState, "checked_in", ConnectionState.returned)
-    patch.setattr(ConnectionState, "look_for_unseen", _nothing)
+
+    def given_back(self: ConnectionState, _dbapi: Any) -> None:
+        self.returning = True
+
+    patch.setattr(ConnectionState, "given_back", given_back)

@@ -231,3 +231,95 @@ def test_what_is_held_leaves_at_the_end_of_the_process(tmp_path: Path) -> None:
     )
     assert "CREATE undecided" in result.stdout, result.stderr
     assert "CREATE decided" in result.stdout
+
+
+@pytest.fixture
+def future_contrib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release of contrib that keeps its spans in another place, and ends them all the same."""
+    from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+
+    original = EngineTracer._before_cur_exec
+
+    def _before_cur_exec(self, conn, cursor, statement, params, context, executemany):  # type: ignore[no-untyped-def]
+        result = original(self, conn, cursor, statement, params, context, executemany)  # type: ignore[no-untyped-call]
+        span = vars(context).pop("_otel" + "_span", None)
+        if span is not None:
+            span.end()
+        return result
+
+    monkeypatch.setattr(EngineTracer, "_before_cur_exec", _before_cur_exec)
+
+
+@pytest.mark.usefixtures("future_contrib")
+def test_a_release_of_contrib_that_no_longer_fits_falls_back_to_own_spans(
+    record: Callable[..., Recorder], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="trueline"):
+        recorder = record(logs=False, spans="contrib")
+    assert "Trueline's own spans are used" in caplog.text
+    with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/a.db").begin() as connection:
+        connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    assert [span.name for span in recorder.spans()] == ["CREATE t", "TRANSACTION a.db"]
+
+
+@pytest.mark.usefixtures("future_contrib")
+def test_double_spans_of_such_a_release_are_said_with_the_way_out(
+    record: Callable[..., Recorder], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+    SQLAlchemyInstrumentor().instrument(skip_dep_check=True)
+    try:
+        with caplog.at_level(logging.WARNING, logger="trueline"):
+            recorder = record(logs=False)
+        assert "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=sqlalchemy" in caplog.text
+        with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/a.db").begin() as connection:
+            connection.execute(text("CREATE TABLE t (x INTEGER)"))
+        assert len(recorder.statements()) == 1
+    finally:
+        SQLAlchemyInstrumentor().uninstrument()
+
+
+def test_contrib_that_was_on_before_stays_on_afterwards(record: Callable[..., Recorder]) -> None:
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+    SQLAlchemyInstrumentor().instrument(skip_dep_check=True)
+    try:
+        record(logs=False, spans="contrib")
+        setup.uninstrument()
+        assert SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry
+    finally:
+        SQLAlchemyInstrumentor().uninstrument()
+
+
+def test_contribs_spans_are_adopted_the_cheap_way(record: Callable[..., Recorder], tmp_path: Path) -> None:
+    from trueline.instrumentation.own_spans import OwnSpan
+
+    recorder = record(logs=False, spans="contrib")
+    with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/a.db").begin() as connection:
+        connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    (span,) = [s for s in recorder.spans() if s.attributes and semconv.STATEMENT_KIND in s.attributes]
+    assert isinstance(span, OwnSpan)
+    assert {"db.statement", "db.system"} <= set(span.attributes or ())
+    assert (span.end_time or 0) >= (span.start_time or 0)
+
+
+def test_where_the_sdks_span_has_limits_it_is_ended_itself(
+    record: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from opentelemetry.sdk.trace import SpanLimits
+
+    del record  # its clean-up switches off and checks
+    memory = InMemorySpanExporter()
+    provider = TracerProvider(span_limits=SpanLimits(max_attribute_length=100))
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    instrument(tracer_provider=provider, logger_provider=LoggerProvider(), logs=False, spans="contrib")
+    with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/a.db").begin() as connection:
+        connection.execute(text("CREATE TABLE t (" + ", ".join(f"column_{n} TEXT" for n in range(20)) + ")"))
+    provider.force_flush()
+    (span,) = [
+        s for s in memory.get_finished_spans() if s.attributes and semconv.STATEMENT_KIND in s.attributes
+    ]
+    assert span.attributes is not None
+    assert len(str(span.attributes[semconv.DB_QUERY_TEXT])) == 100
+    assert span.attributes[semconv.TRANSACTION_OUTCOME] == "committed"

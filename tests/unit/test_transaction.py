@@ -15,6 +15,9 @@ class Ran:
 
     def __init__(self, *, writes: bool = True) -> None:
         self.writes = writes
+        self.reads = not writes
+        self.rows: int | None = 1
+        self.tables: tuple[str, ...] = ("expenses",)
         self.failed = False
         self.position = 0
         self.undone = False

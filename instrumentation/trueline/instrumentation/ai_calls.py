@@ -8,23 +8,26 @@ from typing import Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from trueline.instrumentation import runtime, scope, semconv
+from trueline.instrumentation import ambient, runtime, scope, semconv
 from trueline.instrumentation.block import Block
 from trueline.instrumentation.guard import guarded
 
-_AI_ATTRIBUTES = (
-    semconv.GEN_AI_OPERATION_NAME,
-    semconv.GEN_AI_PROVIDER_NAME,
-    "gen_ai.system",
-    "traceloop.span.kind",
-    "llm.request.type",
+_OPENINFERENCE_KIND = "openinference.span.kind"
+_AI_ATTRIBUTES = frozenset(
+    {
+        semconv.GEN_AI_OPERATION_NAME,
+        semconv.GEN_AI_PROVIDER_NAME,
+        "gen_ai.system",
+        "traceloop.span.kind",
+        "llm.request.type",
+    }
 )
 _OPENINFERENCE_KINDS = frozenset({"LLM", "EMBEDDING", "AGENT", "TOOL", "RERANKER"})
 
 # AI spans under way inside open transactions, by span id. A span that never ends stays until the bound
 # pushes it out.
 _MAX_UNDER_WAY = 1024
-_under_way: dict[int, list[Any]] = {}
+under_way: dict[int, list[Any]] = {}
 
 
 def is_ai_span(attributes: Mapping[str, Any] | None) -> bool:
@@ -32,31 +35,32 @@ def is_ai_span(attributes: Mapping[str, Any] | None) -> bool:
     if not attributes:
         return False
     return (
-        any(name in attributes for name in _AI_ATTRIBUTES)
-        or attributes.get("openinference.span.kind") in _OPENINFERENCE_KINDS
+        not _AI_ATTRIBUTES.isdisjoint(attributes)
+        or attributes.get(_OPENINFERENCE_KIND) in _OPENINFERENCE_KINDS
     )
 
 
 def span_started(span: Any) -> None:
     """A span started: if it is an AI call's, the transactions open in this task wait for it."""
-    attributes = getattr(span, "attributes", None)
-    if not is_ai_span(attributes):
+    # The SDK's inner dictionary: its public face copies and locks.
+    attributes = getattr(getattr(span, "_attributes", None), "_dict", None)
+    if not is_ai_span(span.attributes if attributes is None else attributes):
         return
     held = scope.open_transactions()
     for transaction in held:
         with transaction.lock:
             transaction.tally.ai_calls += 1
     if held:
-        if len(_under_way) >= _MAX_UNDER_WAY:
-            _under_way.pop(next(iter(_under_way)), None)
-        _under_way[span.get_span_context().span_id] = held
+        if len(under_way) >= _MAX_UNDER_WAY:
+            under_way.pop(next(iter(under_way)), None)
+        under_way[span.get_span_context().span_id] = held
 
 
 def span_ended(span: Any) -> None:
     """A span ended: add its time and its failure to the transactions that waited."""
-    if not _under_way:
+    if not under_way:
         return
-    held = _under_way.pop(span.get_span_context().span_id, None)
+    held = under_way.pop(span.get_span_context().span_id, None)
     if not held:
         return
     failed = span.status.status_code is StatusCode.ERROR
@@ -113,7 +117,11 @@ class ai_call(Block, contextlib.ContextDecorator):  # noqa: N801 - used like a f
             attributes[semconv.GEN_AI_PROVIDER_NAME] = self._provider
         attributes.update(current.context_attributes())
         name = f"{self._operation} {self._model}".strip()
-        self._hold(current.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes))
+        self._hold(
+            current.tracer.start_span(
+                name, kind=SpanKind.CLIENT, attributes=attributes, start_time=ambient.now_ns()
+            )
+        )
 
     @guarded("ai_call.end")
     def _end(self, error: BaseException | None) -> None:

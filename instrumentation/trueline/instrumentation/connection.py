@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from trueline.instrumentation import ambient, scope
@@ -23,10 +22,11 @@ from trueline.instrumentation.drivers import (
     transaction_status,
 )
 from trueline.instrumentation.guard import report
-from trueline.instrumentation.isolation import level_in
+from trueline.instrumentation.isolation import level_in, level_of
 from trueline.instrumentation.semconv import Reason
 from trueline.instrumentation.statement import Control
 from trueline.instrumentation.transaction import Cause, Transaction
+from trueline.instrumentation.wire import Part
 
 if TYPE_CHECKING:
     from trueline.instrumentation.holder import Holder
@@ -39,6 +39,9 @@ MAX_CAUSES = 8
 # These end a block without anything having gone wrong in it.
 _NOT_ERRORS = (StopIteration, StopAsyncIteration)
 _OPEN = (DriverStatus.IN_TRANSACTION, DriverStatus.IN_ERROR)
+
+#: Why a rollback happens: the reason, and the exception that caused it.
+Why = tuple[Reason, Cause | None]
 
 
 class ConnectionState:
@@ -53,8 +56,7 @@ class ConnectionState:
         "facts",
         "generation",
         "holder",
-        "isolation_level",
-        "orm_session",
+        "level_is_known",
         "orm_session_id",
         "owned_by_session",
         "returning",
@@ -73,10 +75,8 @@ class ConnectionState:
         self.facts = facts
         self.url_known = False
         #: Attributes of every statement span on this connection.
-        self.attributes: dict[str, Any] = facts.attributes()
+        self.attributes = Part(facts.attributes())
         self.transaction: Transaction[StatementRecord] | None = None
-        #: Of the transaction that the next statement begins; None: SQL text changed it for the session.
-        self.isolation_level: str | None = ""
         #: The application said BEGIN itself, on a connection that otherwise commits each statement.
         self.explicit = False
         #: The pool is taking the connection back.
@@ -85,129 +85,122 @@ class ConnectionState:
         self.deciding = False
         #: A statement of SQLAlchemy's ran since the connection was taken from the pool.
         self.used = False
-        self.orm_session: weakref.ref[Any] | None = None
+        #: SQL text has not changed the isolation level of the whole session.
+        self.level_is_known = True
         self.orm_session_id = ""
         self.owned_by_session = False
 
     # -- statements ----------------------------------------------------------------------------------
 
-    @property
-    def is_idle(self) -> bool:
-        """The next statement is the first of a transaction."""
-        transaction = self.transaction
-        return transaction is None or transaction.ended or transaction.is_empty
-
-    def transaction_for_statement(self) -> Transaction[StatementRecord]:
+    def _transaction_for_statement(self, connection: Any) -> Transaction[StatementRecord]:
         """The transaction that a statement belongs to, begun if need be."""
-        transaction = self.transaction
+        if self.returning:
+            self.returned()
         self.used = True
+        transaction = self.transaction
         if transaction is not None and transaction.ended:
             self.settle()
             transaction = None
         if transaction is None:
             transaction = self.transaction = Transaction(ambient.new_transaction_id())
+            if self.level_is_known:
+                transaction.isolation_level = level_of(connection)
             scope.transaction_opened(transaction)
-        if transaction.is_empty:
-            transaction.isolation_level = self.isolation_level or ""
-        if not transaction.orm_session_id:
-            transaction.orm_session_id = self.orm_session_id
+        if self.orm_session_id:
+            transaction.orm_session_id = transaction.orm_session_id or self.orm_session_id
         return transaction
 
-    def statement_ran(self, record: StatementRecord, dbapi_connection: Any) -> None:
-        """A statement succeeded."""
-        transaction = self.transaction_for_statement()
+    def statement_ran(self, record: StatementRecord, connection: Any) -> None:
+        """A statement succeeded on SQLAlchemy's ``connection``."""
+        transaction = self._transaction_for_statement(connection)
         control = None if self.deciding else record.plan.control
-        if (
-            control is None
-            and not self.explicit
-            and not self.deciding
-            and self._autocommitted(record, dbapi_connection)
-        ):
-            self._autocommit(record)
+        if control is None:
+            if not (transaction.confirmed or self.explicit or self.deciding) and self._autocommitted(
+                transaction, record, connection
+            ):
+                self._autocommit(transaction, record)
+                return
+            with transaction.lock:
+                if not record.reads and not record.writes:
+                    self._note_isolation_level(transaction, record.plan)
+                transaction.add(record)
+                self.holder.hold(transaction)
             return
         with transaction.lock:
             # Neither SAVEPOINT nor the ROLLBACK TO that answers it is undone by the latter.
-            if control is not None and control is not Control.SAVEPOINT:
+            if control is Control.BEGIN:
+                self._note_isolation_level(transaction, record.plan)
+            if control is not Control.SAVEPOINT:
                 self._control(transaction, control, record.plan.control_name)
             transaction.add(record)
-            self._count(transaction, record)
-            if record.plan.kind == "other":
-                self._note_isolation_level(transaction, record.plan)
             if control is Control.SAVEPOINT:
                 self._control(transaction, control, record.plan.control_name)
-            elif control is Control.RELEASE_SAVEPOINT and self._status(dbapi_connection) is DriverStatus.IDLE:
+            elif control is Control.RELEASE_SAVEPOINT and self._status(_raw(connection)) is DriverStatus.IDLE:
                 # sqlite3 opens no transaction for SAVEPOINT: releasing the outermost one commits.
                 transaction.committed()
-        self.holder.hold(transaction, record)
+            self.holder.hold(transaction)
         if transaction.ended:
             self.settle()
 
     def _note_isolation_level(self, transaction: Transaction[StatementRecord], plan: Plan) -> None:
         level, whole_session = level_in(plan)
         if whole_session:
-            self.isolation_level = None
+            self.level_is_known = False
         elif level:
             transaction.isolation_level = level
 
     def statement_failed(
-        self,
-        record: StatementRecord,
-        dbapi_connection: Any,
-        *,
-        disconnected: bool,
-        error: BaseException | None = None,
+        self, record: StatementRecord, connection: Any, error: BaseException, *, disconnected: bool
     ) -> None:
         """A statement raised ``error``."""
-        transaction = self.transaction_for_statement()
+        transaction = self._transaction_for_statement(connection)
         if (
             not disconnected
-            and not self.explicit
+            and not (transaction.confirmed or self.explicit)
             and record.plan.control is None
-            and self._autocommitted(record, dbapi_connection)
             and not transaction.held
             and not transaction.left
+            and self._autocommitted(transaction, record, connection)
         ):
-            self._autocommit(record)
+            self._autocommit(transaction, record)
             return
-        aborts = not disconnected and self._aborts(dbapi_connection, error)
+        raw = _raw(connection)
+        aborts = not disconnected and self._aborts(raw, error)
         with transaction.lock:
             transaction.add(record)
-            self._count(transaction, record)
             transaction.statement_failed(aborts=aborts)
-        self.holder.hold(transaction, record)
-        if disconnected or transaction.ended:
+            self.holder.hold(transaction)
+        if disconnected:
             return
         if record.plan.control is Control.COMMIT:
-            self._commit_refused(transaction, dbapi_connection, error)
-        elif transaction.wrote and self._status(dbapi_connection) is DriverStatus.IDLE:
+            self._commit_refused(transaction, raw, error)
+        elif transaction.wrote and self._status(raw) is DriverStatus.IDLE:
             # INSERT OR ROLLBACK, a full disk, a deadlock: the error ended the whole transaction.
             with transaction.lock:
-                transaction.rolled_back(Reason.EXCEPTION, None if error is None else cause_of(error))
+                transaction.rolled_back(Reason.EXCEPTION, cause_of(error))
             self.settle()
 
-    def failed_between(self, error: BaseException, dbapi_connection: Any, *, disconnected: bool) -> None:
-        """Something raised that is no statement of its own: the rows of one were being fetched."""
+    def fetch_failed(self, error: BaseException, dbapi_connection: Any) -> None:
+        """Reading rows of an earlier statement raised: the server then aborts the transaction too."""
         transaction = self.transaction
-        if transaction is None or transaction.ended or disconnected:
-            return
-        if self._aborts(dbapi_connection, error):
+        if transaction is not None and not transaction.ended and self._aborts(dbapi_connection, error):
             with transaction.lock:
                 transaction.statement_failed(aborts=True)
 
-    def _aborts(self, dbapi_connection: Any, error: BaseException | None) -> bool:
+    def _aborts(self, dbapi_connection: Any, error: BaseException) -> bool:
         if self.system != "postgresql":
             return False
         try:
             return error_aborts(self.driver, dbapi_connection, error)
-        except Exception as problem:
+        except Exception as problem:  # a driver's attributes are foreign code
             report("connection.aborts", problem)
             return True
 
     def _commit_refused(
-        self, transaction: Transaction[StatementRecord], dbapi_connection: Any, error: BaseException | None
+        self, transaction: Transaction[StatementRecord], dbapi_connection: Any, error: BaseException
     ) -> None:
         """COMMIT raised on a healthy connection: over on most servers, as open as before on SQLite."""
-        cause = Cause() if error is None else cause_of(error)
+        cause = cause_of(error)
         with transaction.lock:
             if self._status(dbapi_connection) is DriverStatus.IN_TRANSACTION:
                 transaction.commit_refused(cause)
@@ -215,19 +208,24 @@ class ConnectionState:
             transaction.commit_failed(connection_lost=False, cause=cause)
         self.settle()
 
-    def _autocommitted(self, record: StatementRecord, dbapi_connection: Any) -> bool:
-        transaction = self.transaction
-        if transaction is not None and transaction.wrote:
+    def _autocommitted(
+        self, transaction: Transaction[StatementRecord], record: StatementRecord, connection: Any
+    ) -> bool:
+        """Whether the statement was committed by itself; otherwise the transaction may be confirmed."""
+        if transaction.wrote:
             # Once a transaction has written, only its end can end it.
             return False
-        return bool(statement_autocommitted(self.driver, dbapi_connection, writes=record.writes))
+        by_itself = statement_autocommitted(self.driver, _raw(connection), writes=record.writes)
+        # Known once, this is true until the transaction ends.
+        transaction.confirmed = by_itself is False
+        return bool(by_itself)
 
-    def _autocommit(self, record: StatementRecord) -> None:
+    def _autocommit(self, around: Transaction[StatementRecord], record: StatementRecord) -> None:
+        """A transaction of one statement; ``around``: the one that was begun and stays empty."""
         transaction: Transaction[StatementRecord] = Transaction(ambient.new_transaction_id(), autocommit=True)
-        transaction.isolation_level = self.isolation_level or ""
+        transaction.isolation_level = around.isolation_level
         transaction.orm_session_id = self.orm_session_id
         transaction.add(record)
-        self._count(transaction, record)
         if record.error is not None and record.many and batch_may_halt(self.driver):
             transaction.statement_failed(aborts=False)
             transaction.ended_unseen()
@@ -237,18 +235,7 @@ class ConnectionState:
             transaction.settle()
         else:
             transaction.committed()
-        self.holder.hold(transaction, record)
         self.holder.settled(transaction)
-
-    def _count(self, transaction: Transaction[StatementRecord], record: StatementRecord) -> None:
-        tally = transaction.tally
-        if record.writes:
-            tally.writes += 1
-            tally.rows += max(record.rows or 0, 0)
-            if record.plan.tables:
-                tally.tables.setdefault(record.plan.tables[0])
-        elif record.plan.kind == "read":
-            tally.reads += 1
 
     def _control(self, transaction: Transaction[StatementRecord], control: Control, name: str) -> None:
         match control:
@@ -274,10 +261,9 @@ class ConnectionState:
         self._check_still_open(status)
         return status is DriverStatus.IN_ERROR
 
-    def before_rollback(self, dbapi_connection: Any) -> tuple[Reason, Cause | None] | None:
+    def before_rollback(self, dbapi_connection: Any) -> Why | None:
         """Why the rollback that follows happens; None if there is nothing that it could end."""
-        if not self.deciding:
-            self._check_still_open(self._status(dbapi_connection))
+        self._check_still_open(self._status(dbapi_connection))
         transaction = self.transaction
         if transaction is None or transaction.ended:
             return None
@@ -292,12 +278,6 @@ class ConnectionState:
             with transaction.lock:
                 transaction.ended_unseen()
             self.settle()
-
-    def look_for_unseen(self, dbapi_connection: Any) -> None:
-        """The connection ends a transaction in which no statement of SQLAlchemy's ran."""
-        if self.used or self._status(dbapi_connection) not in _OPEN:
-            return
-        self.holder.unseen["transactions"] += 1
 
     def _status(self, dbapi_connection: Any) -> DriverStatus:
         try:
@@ -331,12 +311,10 @@ class ConnectionState:
         if self.transaction is not None:
             self.transaction.prepared = True
 
-    def rolled_back(
-        self, why: tuple[Reason, Cause | None] | None, dbapi_connection: Any, *, raised: bool = False
-    ) -> None:
+    def rolled_back(self, why: Why | None, dbapi_connection: Any, *, raised: bool = False) -> None:
         """The driver's rollback returned, or raised: the server rolls back then all the same."""
         transaction = self.transaction
-        if transaction is None or transaction.ended or why is None or self.deciding:
+        if transaction is None or transaction.ended or why is None:
             return
         if raised and transaction.prepared:
             with transaction.lock:
@@ -345,9 +323,12 @@ class ConnectionState:
         elif raised or self._status(dbapi_connection) not in _OPEN:
             with transaction.lock:
                 transaction.rolled_back(*why)
+            if self.returning:
+                # The pool's own rollback: nothing more will be learned.
+                self.settle()
         # Otherwise the driver did nothing: asyncpg and psycopg2 leave alone what SQL text began.
 
-    def _why_rolled_back(self) -> tuple[Reason, Cause | None]:
+    def _why_rolled_back(self) -> Why:
         if self.returning:
             # Nobody closed the connection: the pool found it, after its holder was collected.
             return Reason.ABANDONED, None
@@ -363,13 +344,22 @@ class ConnectionState:
     def session_rolled_back(self) -> None:
         """The ORM session that owns the transaction was rolled back by a call, not by being closed."""
         transaction = self.transaction
-        if (
-            transaction is not None
-            and self.owned_by_session
-            and not isinstance(_leaving_with(), GeneratorExit)
-        ):
+        if transaction is None or not self.owned_by_session:
+            return
+        if not isinstance(_leaving_with(), GeneratorExit):
             with transaction.lock:
                 transaction.correct(Reason.EXPLICIT)
+
+    def given_back(self, dbapi_connection: Any) -> None:
+        """The pool takes the connection back. Count what was done on it past SQLAlchemy."""
+        self.returning = True
+        self.orm_session_id = ""
+        if self.used:
+            self.used = False
+            return
+        self.holder.unseen["checkouts"] += 1
+        if self._status(dbapi_connection) in _OPEN:
+            self.holder.unseen["transactions"] += 1
 
     def reset(self, *, transaction_was_reset: bool, only_terminated: bool) -> None:
         """The pool resets the connection; a rollback of its own follows."""
@@ -386,18 +376,22 @@ class ConnectionState:
         elif only_terminated:
             self.lost()
 
-    def checked_in(self) -> None:
-        """The connection is back in the pool, in good health."""
-        if not self.used:
-            self.holder.unseen["checkouts"] += 1
-        self.returned()
+    def entered_by_session(self, number: str, *, owned: bool) -> None:
+        """An ORM session begins to use the connection; ``owned``: it also ends what it begins."""
+        if self.returning:
+            self.returned()
+        # A new transaction begins: nothing more will be learned of an ended one.
+        self.settle()
+        self.orm_session_id = number
+        self.owned_by_session = owned
 
     def returned(self) -> None:
-        """The connection is back in the pool."""
+        """The connection was back in the pool."""
         self.returning = False
-        self.used = False
         self.settle()
-        self.orm_session = None
+        if self.transaction is not None and self.transaction.is_empty:
+            # Everything committed by itself; the next user may have another isolation level.
+            self.transaction = None
         self.orm_session_id = ""
         self.owned_by_session = False
 
@@ -434,7 +428,12 @@ class ConnectionState:
 
 def _leaving_with() -> BaseException | None:
     """The exception that is being handled here, or with which an async block is being left."""
-    return sys.exc_info()[1] or scope.leaving_with.get()
+    return sys.exc_info()[1] or scope.leaving_with()
+
+
+def _raw(connection: Any) -> Any:
+    """The driver's connection behind SQLAlchemy's."""
+    return connection.connection.dbapi_connection
 
 
 def info_of(connection: Any) -> dict[str, Any] | None:

@@ -1,14 +1,15 @@
 """Switching on contrib's SQLAlchemy instrumentation as the source of spans.
 
 Its releases refuse SQLAlchemy 2.1 by a version bound, although they work there if greenlet is installed
-(without it they stop halfway through wrapping). Where it cannot work, Trueline's own spans take over and
-one log line says so.
+(without it they stop halfway through wrapping). Where it cannot work, or keeps its spans where we do not know
+them, Trueline's own spans take over and one log line says so.
 """
 
 from __future__ import annotations
 
 import logging
 from importlib.util import find_spec
+from typing import Any, Final
 
 from opentelemetry import trace
 
@@ -16,16 +17,24 @@ from trueline.instrumentation.guard import guarded
 
 logger = logging.getLogger("trueline")
 
+#: Where contrib keeps the span of a statement, on SQLAlchemy's execution context, until it ends it.
+SPAN_ATTRIBUTE: Final = "_otel_span"
+
 
 @guarded("contrib.activate", default=False)
 def activate(provider: trace.TracerProvider) -> bool:
-    """Switch contrib on; False if our own spans have to do."""
+    """Switch contrib on; False if our own spans have to do, or if it was on already."""
     import sqlalchemy
-    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
-    instrumentor = SQLAlchemyInstrumentor()
+    if not fits():
+        logger.warning(
+            "trueline: spans='contrib': this release of opentelemetry-instrumentation-sqlalchemy keeps spans "
+            "where Trueline cannot adopt them; Trueline's own spans are used"
+        )
+        return False
+    instrumentor = _instrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:
-        return True
+        return False  # by the application, which will also switch it off
     if find_spec("greenlet") is None:
         logger.warning(
             "trueline: spans='contrib' needs the package greenlet beside SQLAlchemy %s; "
@@ -37,11 +46,39 @@ def activate(provider: trace.TracerProvider) -> bool:
     return True
 
 
+@guarded("contrib.fits", default=False)
+def fits() -> bool:
+    """Whether the installed release keeps and ends its spans as we know it."""
+    from opentelemetry.instrumentation.sqlalchemy import engine
+
+    tracer: Any = engine.EngineTracer
+    ends: Any = engine._after_cur_exec
+    return (
+        SPAN_ATTRIBUTE in tracer._before_cur_exec.__code__.co_names
+        and SPAN_ATTRIBUTE in ends.__code__.co_consts
+    )
+
+
+@guarded("contrib.warn")
+def warn_if_doubled() -> None:
+    """Say it if contrib is on already, by zero-code for example, and its spans cannot be adopted."""
+    if _instrumentor().is_instrumented_by_opentelemetry and not fits():
+        logger.warning(
+            "trueline: opentelemetry-instrumentation-sqlalchemy is active, and this release keeps its spans "
+            "where Trueline cannot adopt them: each statement has two spans. Set "
+            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=sqlalchemy to have one"
+        )
+
+
 @guarded("contrib.deactivate")
 def deactivate() -> None:
     """Switch contrib off, if we had switched it on."""
-    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
-
-    instrumentor = SQLAlchemyInstrumentor()
+    instrumentor = _instrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.uninstrument()
+
+
+def _instrumentor() -> Any:
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+    return SQLAlchemyInstrumentor()

@@ -1,104 +1,157 @@
-"""The driver's own commit and rollback, watched on each dialect object.
+"""The driver's own execute, commit and rollback, watched on SQLAlchemy's dialect classes.
 
-SQLAlchemy dispatches its commit event before the database commits, and pools roll back without any
-event. The dialect's ``do_commit`` and ``do_rollback`` are where both really happen and where a failure
-shows, so each dialect instance gets them shadowed by methods that report and pass everything through.
+SQLAlchemy's engine events cost more than everything else that is done here, its commit event fires before
+the database commits, and pools roll back without any event. The dialect's ``do_execute``, ``do_commit``,
+``do_rollback`` and relatives are where all of it really happens and where a failure shows. They are wrapped
+on the classes, so that engines of before and after, held connections and thousands of short-lived engines
+are all covered, and wrapped again nowhere.
+
+A wrapper passes arguments, result and exception through unchanged; what it does around them is guarded.
 """
 
 from __future__ import annotations
 
-import weakref
+import functools
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine.default import DefaultDialect
 
-from trueline.instrumentation import runtime
-from trueline.instrumentation.connection import INFO_KEY, ConnectionState, info_of
-from trueline.instrumentation.guard import guarded
-from trueline.instrumentation.semconv import Reason
-from trueline.instrumentation.transaction import Cause
+from trueline.instrumentation import ending, execution, runtime
+from trueline.instrumentation.guard import report
 
-_wrapped: weakref.WeakSet[Any] = weakref.WeakSet()
-_METHODS = ("do_commit", "do_rollback", "do_prepare_twophase", "do_commit_twophase", "do_rollback_twophase")
+#: (class, name, the function that was there, ours)
+_wrapped: list[tuple[type, str, Any, Any]] = []
+_known: set[type] = set()
 
 
-def wrap_dialect(dialect: Any) -> None:
-    """Shadow the dialect's methods, once."""
-    if dialect in _wrapped:
+def wrap_dialects() -> None:
+    """Wrap the methods of every dialect class that is loaded."""
+    pending: list[type] = [DefaultDialect]
+    while pending:
+        kind = pending.pop()
+        wrap_class(kind)
+        pending.extend(kind.__subclasses__())
+
+
+def cover(dialect: Any) -> None:
+    """Wrap what a dialect's classes bring of their own, if they were loaded since."""
+    kind = type(dialect)
+    if kind not in _known:
+        for one in kind.__mro__:
+            wrap_class(one)
+
+
+def wrap_class(kind: type) -> None:
+    """Wrap the methods that ``kind`` itself defines, once."""
+    if kind in _known:
         return
-    _wrapped.add(dialect)
-    dialect.do_commit = _watched_commit(dialect, dialect.do_commit)
-    dialect.do_rollback = _watched_rollback(dialect.do_rollback)
-    dialect.do_prepare_twophase = _watched_prepare(dialect, dialect.do_prepare_twophase)
-    dialect.do_commit_twophase = _watched_commit(dialect, _deciding(dialect.do_commit_twophase))
-    dialect.do_rollback_twophase = _watched_rollback(_deciding(dialect.do_rollback_twophase))
+    _known.add(kind)
+    if not issubclass(kind, DefaultDialect):
+        return  # interfaces and mixins outside of it define none of the real methods
+    for name, wrap in _METHODS.items():
+        original = kind.__dict__.get(name)
+        if callable(original):
+            wrapper = wrap(original)
+            setattr(kind, name, wrapper)
+            _wrapped.append((kind, name, original, wrapper))
 
 
 def unwrap_dialects() -> None:
-    """Give every dialect its own methods back."""
-    for dialect in list(_wrapped):
-        for name in _METHODS:
-            dialect.__dict__.pop(name, None)
-    _wrapped.clear()
-
-
-def _watched_commit(dialect: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-    reference = weakref.ref(dialect)
-
-    def do_commit(connection: Any, *args: Any, **kwargs: Any) -> Any:
-        state = _state(connection)
-        if state is None or state.deciding:
-            return original(connection, *args, **kwargs)
-        if state.transaction is None:
-            _look_for_unseen(state, connection)
-            return original(connection, *args, **kwargs)
-        aborted = _will_be_refused(state, connection)
+    """Give every class its own methods back; what somebody put over ours meanwhile stays."""
+    while _wrapped:
+        kind, name, original, wrapper = _wrapped.pop()
         try:
-            result = original(connection, *args, **kwargs)
+            if kind.__dict__.get(name) is wrapper:
+                setattr(kind, name, original)
+        except Exception as error:
+            report("dialects.unwrap", error)
+    _known.clear()
+
+
+def _watched_execute(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def do_execute(self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
+        begun = None if runtime.active is None or context is None else execution.begin(context)
+        if begun is None:
+            return original(self, cursor, statement, parameters, context)
+        try:
+            result = original(self, cursor, statement, parameters, context)
         except BaseException as error:
-            _commit_failed(reference(), state, connection, error)
+            execution.failed(begun, context, statement, parameters, error)
             raise
-        _committed(state, aborted)
+        execution.ran(begun, context, cursor, statement, parameters)
+        return result
+
+    return do_execute
+
+
+def _watched_execute_no_params(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def do_execute_no_params(self: Any, cursor: Any, statement: Any, context: Any = None) -> Any:
+        begun = None if runtime.active is None or context is None else execution.begin(context)
+        if begun is None:
+            return original(self, cursor, statement, context)
+        try:
+            result = original(self, cursor, statement, context)
+        except BaseException as error:
+            execution.failed(begun, context, statement, (), error)
+            raise
+        execution.ran(begun, context, cursor, statement, ())
+        return result
+
+    return do_execute_no_params
+
+
+def _watched_commit(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def do_commit(self: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+        state = None if runtime.active is None else ending.state_in_transaction(connection)
+        if state is None or state.deciding:
+            return original(self, connection, *args, **kwargs)
+        aborted = ending.will_be_refused(state, connection)
+        try:
+            result = original(self, connection, *args, **kwargs)
+        except BaseException as error:
+            ending.commit_failed(self, state, connection, error)
+            raise
+        ending.committed(state, aborted)
         return result
 
     return do_commit
 
 
 def _watched_rollback(original: Callable[..., Any]) -> Callable[..., Any]:
-    def do_rollback(connection: Any, *args: Any, **kwargs: Any) -> Any:
-        state = _state(connection)
+    @functools.wraps(original)
+    def do_rollback(self: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+        state = None if runtime.active is None else ending.state_in_transaction(connection)
         if state is None or state.deciding:
-            return original(connection, *args, **kwargs)
-        if state.transaction is None:
-            _look_for_unseen(state, connection)
-            return original(connection, *args, **kwargs)
+            return original(self, connection, *args, **kwargs)
         # Before the call: an exception of the rollback's own would hide the one that caused it.
-        why = _why_rolled_back(state, connection)
+        why = ending.before_rollback(state, connection)
         try:
-            result = original(connection, *args, **kwargs)
+            result = original(self, connection, *args, **kwargs)
         except BaseException:
-            _rolled_back(state, why, connection, raised=True)
+            ending.rolled_back(state, why, connection, raised=True)
             raise
-        _rolled_back(state, why, connection)
+        ending.rolled_back(state, why, connection)
         return result
 
     return do_rollback
 
 
-def _watched_prepare(dialect: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-    reference = weakref.ref(dialect)
-
-    def do_prepare_twophase(connection: Any, *args: Any, **kwargs: Any) -> Any:
-        state = _state(connection)
-        if state is None or state.transaction is None:
-            return original(connection, *args, **kwargs)
+def _watched_prepare(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def do_prepare_twophase(self: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+        state = None if runtime.active is None else ending.state_in_transaction(connection)
+        if state is None:
+            return original(self, connection, *args, **kwargs)
         try:
-            result = original(connection, *args, **kwargs)
+            result = original(self, connection, *args, **kwargs)
         except BaseException as error:
-            _commit_failed(reference(), state, connection, error)
+            ending.commit_failed(self, state, connection, error)
             raise
-        _prepared(state)
+        ending.prepared(state)
         return result
 
     return do_prepare_twophase
@@ -107,76 +160,35 @@ def _watched_prepare(dialect: Any, original: Callable[..., Any]) -> Callable[...
 def _deciding(original: Callable[..., Any]) -> Callable[..., Any]:
     """Dialects end a two-phase transaction by statements, and by rolling the connection back after them."""
 
-    def decide(connection: Any, *args: Any, **kwargs: Any) -> Any:
-        state = _state(connection)
+    @functools.wraps(original)
+    def decide(self: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+        state = None if runtime.active is None else ending.state_in_transaction(connection)
         if state is None:
-            return original(connection, *args, **kwargs)
+            return original(self, connection, *args, **kwargs)
         state.deciding = True
         try:
-            return original(connection, *args, **kwargs)
+            return original(self, connection, *args, **kwargs)
         finally:
             state.deciding = False
 
     return decide
 
 
-@guarded("dialect.state")
-def _state(connection: Any) -> ConnectionState | None:
-    current = runtime.current()
-    if current is None:
-        return None
-    info = info_of(connection)
-    state = None if info is None else info.get(INFO_KEY)
-    if not isinstance(state, ConnectionState) or state.generation != current.holder.generation:
-        return None
-    return state
+def _watched_commit_twophase(original: Callable[..., Any]) -> Callable[..., Any]:
+    return _watched_commit(_deciding(original))
 
 
-def _dbapi_connection(connection: Any) -> Any:
-    proxy = connection.connection if isinstance(connection, Connection) else connection
-    return getattr(proxy, "dbapi_connection", proxy)
+def _watched_rollback_twophase(original: Callable[..., Any]) -> Callable[..., Any]:
+    return _watched_rollback(_deciding(original))
 
 
-@guarded("dialect.before_commit", default=False)
-def _will_be_refused(state: ConnectionState, connection: Any) -> bool:
-    return state.before_commit(_dbapi_connection(connection))
-
-
-@guarded("dialect.committed")
-def _committed(state: ConnectionState, aborted: bool) -> None:
-    state.committed(aborted=aborted)
-
-
-@guarded("dialect.commit_failed")
-def _commit_failed(dialect: Any, state: ConnectionState, connection: Any, error: BaseException) -> None:
-    lost = not isinstance(error, Exception)
-    if not lost and dialect is not None and isinstance(error, dialect.loaded_dbapi.Error):
-        lost = bool(dialect.is_disconnect(error, _dbapi_connection(connection), None))
-    state.commit_failed(error, _dbapi_connection(connection), connection_lost=lost)
-
-
-@guarded("dialect.why_rolled_back")
-def _why_rolled_back(state: ConnectionState, connection: Any) -> tuple[Reason, Cause | None] | None:
-    return state.before_rollback(_dbapi_connection(connection))
-
-
-@guarded("dialect.rolled_back")
-def _rolled_back(
-    state: ConnectionState,
-    why: tuple[Reason, Cause | None] | None,
-    connection: Any,
-    *,
-    raised: bool = False,
-) -> None:
-    state.rolled_back(why, _dbapi_connection(connection), raised=raised)
-
-
-@guarded("dialect.prepared")
-def _prepared(state: ConnectionState) -> None:
-    state.prepared()
-
-
-@guarded("dialect.unseen")
-def _look_for_unseen(state: ConnectionState, connection: Any) -> None:
-    if not state.used:
-        state.look_for_unseen(_dbapi_connection(connection))
+_METHODS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
+    "do_execute": _watched_execute,
+    "do_executemany": _watched_execute,
+    "do_execute_no_params": _watched_execute_no_params,
+    "do_commit": _watched_commit,
+    "do_rollback": _watched_rollback,
+    "do_prepare_twophase": _watched_prepare,
+    "do_commit_twophase": _watched_commit_twophase,
+    "do_rollback_twophase": _watched_rollback_twophase,
+}

@@ -16,12 +16,20 @@ class DriverStatus(Enum):
     UNKNOWN = "unknown"
 
 
-def _libpq(dbapi_connection: Any) -> DriverStatus:
-    # psycopg and psycopg2 number libpq's states alike; psycopg's asyncio adapter hides the connection.
-    connection = getattr(dbapi_connection, "_connection", dbapi_connection)
-    return _LIBPQ_STATES.get(int(connection.info.transaction_status), DriverStatus.UNKNOWN)
+def _psycopg(dbapi_connection: Any) -> DriverStatus:
+    return _LIBPQ_STATES.get(dbapi_connection.pgconn.transaction_status, DriverStatus.UNKNOWN)
 
 
+def _psycopg_async(dbapi_connection: Any) -> DriverStatus:
+    # SQLAlchemy's adapter hides the connection.
+    return _LIBPQ_STATES.get(dbapi_connection._connection.pgconn.transaction_status, DriverStatus.UNKNOWN)
+
+
+def _psycopg2(dbapi_connection: Any) -> DriverStatus:
+    return _LIBPQ_STATES.get(dbapi_connection.info.transaction_status, DriverStatus.UNKNOWN)
+
+
+#: libpq's numbers of its states.
 _LIBPQ_STATES = {
     0: DriverStatus.IDLE,
     1: DriverStatus.IN_TRANSACTION,  # a command is under way, as with a server-side cursor
@@ -51,9 +59,9 @@ def _sqlite_autocommits(dbapi_connection: Any) -> bool:
 
 
 _STATUS: dict[str, Callable[[Any], DriverStatus]] = {
-    "psycopg": _libpq,
-    "psycopg_async": _libpq,
-    "psycopg2": _libpq,
+    "psycopg": _psycopg,
+    "psycopg_async": _psycopg_async,
+    "psycopg2": _psycopg2,
     "asyncpg": _asyncpg,
     "pysqlite": _sqlite,
     "aiosqlite": _sqlite,

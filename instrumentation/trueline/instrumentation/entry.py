@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from trueline.instrumentation import ai_calls
-from trueline.instrumentation.guard import guarded, report
+from trueline.instrumentation.guard import guarded, report, swallow
 
 _ENTRY = "_trueline_entry"
 
@@ -31,20 +31,25 @@ class EntryProcessor(SpanProcessor):
     def __init__(self, flush: Callable[[], None]) -> None:
         self._flush = flush
 
-    @guarded("entry.on_start")
     def on_start(self, span: Any, parent_context: Context | None = None) -> None:
-        """Let a span know its entry."""
-        parent = trace.get_current_span(parent_context)
-        context = parent.get_span_context()
-        if context.is_valid and not context.is_remote:
-            setattr(span, _ENTRY, getattr(parent, _ENTRY, parent))
-        else:
-            setattr(span, _ENTRY, span)
-        ai_calls.span_started(span)
+        """Let a span know its entry. Called for every span of the process: it has to be quick."""
+        try:
+            parent = span.parent
+            # An entry does not refer to itself: root spans would be left to the garbage collector.
+            if parent is not None and not parent.is_remote:
+                around = trace.get_current_span(parent_context)
+                setattr(span, _ENTRY, getattr(around, _ENTRY, around))
+            ai_calls.span_started(span)
+        except Exception as error:
+            swallow("entry.on_start", error)
 
-    @guarded("entry.on_end")
     def on_end(self, span: ReadableSpan) -> None:
         """Count an AI span that ended."""
+        if ai_calls.under_way:
+            self._ended(span)
+
+    @guarded("entry.on_end")
+    def _ended(self, span: ReadableSpan) -> None:
         ai_calls.span_ended(span)
 
     def shutdown(self) -> None:

@@ -8,71 +8,99 @@ settles it later.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
 
 from trueline.instrumentation import ambient
 from trueline.instrumentation.guard import report
+from trueline.instrumentation.losses import INTERNAL_ERROR, QUEUE_FULL, Losses
 
 if TYPE_CHECKING:
     from trueline.instrumentation.records import StatementRecord
     from trueline.instrumentation.transaction import Transaction
 
-#: Statements that wait in one transaction; the oldest leave as `open` beyond it.
-MAX_HELD = 512
+#: Statements that wait in one transaction; the older half leaves as `open` beyond it.
+MAX_HELD: Final = 512
+#: Statements that wait in all transactions together; beyond it, each transaction holds few.
+MAX_HELD_TOTAL: Final = 50_000
+_MAX_HELD_CROWDED: Final = 16
 #: Transactions that wait to be turned into spans; new ones are dropped and counted beyond it.
-MAX_QUEUED = 8192
+MAX_QUEUED: Final = 8192
 #: Between two looks at the queue, so that spans are built in batches and not one by one.
-_BATCH_SECONDS = 0.05
+_BATCH_SECONDS: Final = 0.05
+#: After so many spans, a third of a millisecond's work, the thread lets others run.
+_BREATH: Final = 64
+_BREATH_SECONDS: Final = 0.0002
 
 Emit = Callable[["Transaction[StatementRecord]", "list[StatementRecord]", bool], None]
 
+_holders: weakref.WeakSet[Holder] = weakref.WeakSet()
+
 
 class Holder:
-    """``emit(transaction, statements, settled)`` builds and passes on the spans."""
+    """``emit(transaction, statements, settled)`` builds and passes on the spans.
 
-    def __init__(self, emit: Emit, hold_seconds: float) -> None:
+    ``idle(final)`` is called by the thread, a few times a second while there is work, and once at the end.
+    """
+
+    def __init__(
+        self,
+        emit: Emit,
+        hold_seconds: float,
+        *,
+        losses: Losses | None = None,
+        idle: Callable[[bool], None] | None = None,
+    ) -> None:
         self._emit = emit
+        self._idle = idle
         self._hold_ns = int(hold_seconds * 1e9)
         #: Counts forks: state made in another generation belongs to another process.
         self.generation = 0
-        #: Losses by reason, to be reported.
-        self.losses: Counter[str] = Counter()
+        self.losses = Losses() if losses is None else losses
         #: Work past SQLAlchemy, as far as it can be told: see setup.status().
         self.unseen: Counter[str] = Counter()
         self._closed = False
         self._start_afresh()
-        os.register_at_fork(after_in_child=_in_child(weakref.ref(self)))
+        _holders.add(self)
 
     def _start_afresh(self) -> None:
         self._held: dict[int, Transaction[StatementRecord]] = {}
+        self._most = MAX_HELD
         self._queue: deque[tuple[Transaction[StatementRecord], list[StatementRecord], bool]] = deque()
-        self._wake = threading.Event()
+        # Not an Event: its lock would be taken again, and wait forever, where a garbage collection inside of
+        # it finalizes a connection that settles its transaction here. A SimpleQueue allows for that.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._woken = False
         self._drain_lock = threading.RLock()
         self._thread: threading.Thread | None = None
 
     def after_fork(self) -> None:
         """In a forked child: what was held is the parent's to send."""
         self.generation += 1
+        self.losses.after_fork()
+        self.unseen = Counter()
         self._start_afresh()
 
     # -- called from hooks ---------------------------------------------------------------------------
 
-    def hold(self, transaction: Transaction[StatementRecord], record: StatementRecord) -> None:
-        """Hold one more statement of ``transaction``."""
-        if self._hold_ns <= 0 and not transaction.ended:
-            self._let_go(transaction, [record])
-            return
-        if len(transaction.held) > MAX_HELD:
-            with transaction.lock:
-                oldest = transaction.held[: MAX_HELD // 2]
-            self._let_go(transaction, oldest)
-        self._held[id(transaction)] = transaction
-        self._ensure_thread()
+    def hold(self, transaction: Transaction[StatementRecord]) -> None:
+        """Hold the statement that was just added to ``transaction``, whose lock the caller has."""
+        held = transaction.held
+        if len(held) == 1:
+            if self._hold_ns <= 0 and not transaction.ended:
+                self._let_go(transaction, list(held))
+                return
+            self._held[id(transaction)] = transaction
+            if self._thread is None:
+                self._start_thread()
+        elif len(held) > self._most:
+            self._let_go(transaction, held[: len(held) // 2])
 
     def settled(self, transaction: Transaction[StatementRecord]) -> None:
         """The outcome of ``transaction`` is final."""
@@ -99,44 +127,54 @@ class Holder:
         if self._closed:
             return
         if len(self._queue) >= MAX_QUEUED:
-            self.losses["queue_full"] += len(statements) + settled
+            self.losses.add(QUEUE_FULL, len(statements) + settled)
             return
         self._queue.append((transaction, statements, settled))
-        if not self._wake.is_set():
-            self._wake.set()
-        self._ensure_thread()
+        if not self._woken:
+            self._woken = True
+            self._wake.put(None)
+        if self._thread is None:
+            self._start_thread()
 
-    def _ensure_thread(self) -> None:
-        if self._thread is None and not self._closed:
-            thread = threading.Thread(target=_run, args=(weakref.ref(self),), name="trueline", daemon=True)
-            self._thread = thread
-            try:
-                thread.start()
-            except RuntimeError as error:  # the interpreter is shutting down
-                self._thread = None
-                report("holder.thread", error)
+    def _start_thread(self) -> None:
+        if self._closed:
+            return
+        thread = threading.Thread(target=_run, args=(weakref.ref(self),), name="trueline", daemon=True)
+        self._thread = thread
+        try:
+            thread.start()
+        except RuntimeError as error:  # the interpreter is shutting down
+            self._thread = None
+            report("holder.thread", error)
 
     # -- called from the thread, from a flush and at exit --------------------------------------------
 
     def wait(self) -> bool:
         """Wait for work, at most until the oldest held statement is due; False when closed."""
         timeout = max(0.02, self._hold_ns / 4e9) if self._held else 5.0
-        self._wake.wait(timeout)
+        try:
+            self._wake.get(timeout=timeout)
+        except Empty:
+            pass
         if self._closed:
             return False
-        if self._wake.is_set():
+        if self._woken:
             time.sleep(_BATCH_SECONDS)
-            self._wake.clear()
+            self._woken = False
         return True
 
     def work(self) -> None:
         """Let go what is due, then build the spans of everything queued."""
         self._expire(ambient.now_ns() - self._hold_ns)
-        self._drain()
+        self._drain(in_background=True)
+        if self._idle is not None:
+            self._idle(False)
 
-    def flush(self) -> None:
-        """Everything whose outcome is known becomes spans now."""
+    def flush(self, *, undecided: bool = False) -> None:
+        """Everything whose outcome is known becomes spans now; the ``undecided`` too if asked, as `open`."""
         self._settle_ended()
+        if undecided:
+            self._expire(sys.maxsize)
         self._drain()
 
     def close(self) -> None:
@@ -146,8 +184,10 @@ class Holder:
         self._settle_ended()
         self._expire(ambient.now_ns() + 1)
         self._closed = True
-        self._wake.set()
+        self._wake.put(None)
         self._drain()
+        if self._idle is not None:
+            self._idle(True)
 
     def _settle_ended(self) -> None:
         for transaction in list(self._held.values()):
@@ -157,12 +197,15 @@ class Holder:
                 self.settled(transaction)
 
     def _expire(self, due_before: int) -> None:
+        waiting = 0
         for key, transaction in list(self._held.items()):
-            oldest = next(iter(transaction.held), None)
-            if oldest is None:
-                # It is tracked by its connection alone until it ends or runs another statement.
-                self._held.pop(key, None)
-                continue
+            with transaction.lock:
+                oldest = next(iter(transaction.held), None)
+                if oldest is None:
+                    # It is tracked by its connection alone until it ends or runs another statement.
+                    self._held.pop(key, None)
+                    continue
+                waiting += len(transaction.held)
             if oldest.ended_at > due_before:
                 continue
             if transaction.ended:
@@ -173,37 +216,48 @@ class Holder:
                 with transaction.lock:
                     due = [record for record in transaction.held if record.ended_at <= due_before]
                 self._let_go(transaction, due)
+        self._most = MAX_HELD if waiting <= MAX_HELD_TOTAL else _MAX_HELD_CROWDED
 
-    def _drain(self) -> None:
+    def _drain(self, *, in_background: bool = False) -> None:
         with self._drain_lock:
+            built = 0
             while True:
                 try:
                     transaction, statements, settled = self._queue.popleft()
                 except IndexError:
                     return
+                if in_background:
+                    built += len(statements) + settled
+                    if built >= _BREATH:
+                        # The interpreter's lock goes to whoever serves a request.
+                        built = 0
+                        time.sleep(_BREATH_SECONDS)
                 try:
                     self._emit(transaction, statements, settled)
                 except Exception as error:
-                    self.losses["internal_error"] += len(statements) + settled
+                    self.losses.add(INTERNAL_ERROR, len(statements) + settled)
                     report("holder.emit", error)
 
 
 def _run(reference: weakref.ref[Holder]) -> None:
     while True:
         holder = reference()
-        if holder is None or not holder.wait():
+        if holder is None:
             return
         try:
+            if not holder.wait():
+                return
             holder.work()
         except Exception as error:
             report("holder.work", error)
+            time.sleep(_BATCH_SECONDS)
         del holder
 
 
-def _in_child(reference: weakref.ref[Holder]) -> Callable[[], None]:
-    def after_fork() -> None:
-        holder = reference()
-        if holder is not None:
-            holder.after_fork()
+def _in_child() -> None:
+    for holder in list(_holders):
+        holder.after_fork()
 
-    return after_fork
+
+# Once for the process: a registration cannot be taken back.
+os.register_at_fork(after_in_child=_in_child)

@@ -39,6 +39,8 @@ class Options:
     hold: float = 1.0
     hash_secret: str = ""
     database_name: str = ""
+    sample: float = 1.0
+    follow_trace_sampler: bool = False
 
     @property
     def base_endpoint(self) -> str:
@@ -69,6 +71,8 @@ def resolve(
     log_arguments: bool | None,
     hold: float | None,
     database_name: str | None,
+    sample: float | None = None,
+    follow_trace_sampler: bool | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Options:
     """Options from arguments and environment; ConfigurationError names what is wrong."""
@@ -97,6 +101,12 @@ def resolve(
         hold=_seconds(environ, "TRUELINE_HOLD", 1.0) if hold is None else hold,
         hash_secret=environ.get("TRUELINE_HASH_SECRET", ""),
         database_name=database_name or environ.get("TRUELINE_DATABASE_NAME", ""),
+        sample=_ratio(environ, "TRUELINE_SAMPLE", sample),
+        follow_trace_sampler=(
+            _flag(environ, "TRUELINE_FOLLOW_TRACE_SAMPLER", False)
+            if follow_trace_sampler is None
+            else follow_trace_sampler
+        ),
     )
 
 
@@ -116,6 +126,22 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     if not 0 <= seconds <= 60:
         raise ConfigurationError(f"{name}={value!r} is not a number of seconds from 0 to 60")
     return seconds
+
+
+def _ratio(environ: Mapping[str, str], name: str, given: float | None) -> float:
+    value: object = environ.get(name, "").strip() if given is None else given
+    if value == "":
+        return 1.0
+    try:
+        ratio = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        ratio = -1.0
+    if not 0 < ratio <= 1:
+        raise ConfigurationError(
+            f"sample={value!r} (or {name}) is not a share of identities: use a number above 0 and up to 1, "
+            "0.01 for one in a hundred"
+        )
+    return ratio
 
 
 def guess_process_kind() -> ProcessKind:

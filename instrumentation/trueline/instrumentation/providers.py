@@ -13,15 +13,17 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from trueline.instrumentation import semconv
+from trueline.instrumentation.exporter import CountingBatchProcessor, OtlpExporter
 from trueline.instrumentation.guard import guarded, report
+from trueline.instrumentation.losses import Losses
 from trueline.instrumentation.options import Options, is_loopback
 
 #: Spans leave once a second: a finding should not wait for a buffer.
 _SCHEDULE_MS = 1000
-_QUEUE = 8192
+_QUEUE = 16_384
+_BATCH = 2048
 #: For each signal, at the end of the process.
 _EXIT_MS = 1500
 _LOCAL_EXPORTERS = frozenset(
@@ -47,7 +49,9 @@ def resource(options: Options) -> Resource:
     return Resource.create(attributes, schema_url=semconv.SCHEMA_URL)
 
 
-def tracer_provider(options: Options, given: trace.TracerProvider | None) -> trace.TracerProvider:
+def tracer_provider(
+    options: Options, given: trace.TracerProvider | None, losses: Losses
+) -> trace.TracerProvider:
     """The provider to use: the given one, the application's, or a new one that becomes the application's."""
     if given is not None:
         return given
@@ -55,8 +59,14 @@ def tracer_provider(options: Options, given: trace.TracerProvider | None) -> tra
     if not isinstance(existing, trace.ProxyTracerProvider):
         return existing
     provider = TracerProvider(resource=resource(options), shutdown_on_exit=False)
-    for exporter in _exporters("TRACES", lambda: _otlp_spans(options)):
-        processor = BatchSpanProcessor(exporter, max_queue_size=_QUEUE, schedule_delay_millis=_SCHEDULE_MS)
+    for exporter in _exporters("TRACES", lambda: OtlpExporter(losses, _endpoint(options, "TRACES"))):
+        processor = CountingBatchProcessor(
+            exporter,
+            losses,
+            max_queue_size=_QUEUE,
+            max_export_batch_size=_BATCH,
+            schedule_delay_millis=_SCHEDULE_MS,
+        )
         provider.add_span_processor(processor)
         _shut_down_at_exit(processor)
     trace.set_tracer_provider(provider)
@@ -103,12 +113,6 @@ def _endpoint(options: Options, signal: str) -> str | None:
     if os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT") and not options.endpoint:
         return None
     return f"{options.base_endpoint}/v1/{signal.lower()}"
-
-
-def _otlp_spans(options: Options) -> Any:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    return OTLPSpanExporter(endpoint=_endpoint(options, "TRACES"))
 
 
 def _otlp_logs(options: Options) -> Any:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trueline.instrumentation import ambient
+from trueline.instrumentation.semconv import Kind
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
+    from trueline.instrumentation.adopted import Adopted
     from trueline.instrumentation.database_errors import ErrorFacts
     from trueline.instrumentation.identity import BoundIdentity, Identities
     from trueline.instrumentation.statement import Plan
+    from trueline.instrumentation.wire import Part
 
 
 class StatementRecord:
-    """Everything a statement span will say, without the outcome. Times are ns since the epoch."""
+    """Everything a statement span will say, without the outcome. Times are ns since the epoch.
+
+    Made on the request path: positional arguments, and nothing computed that can wait.
+    """
 
     __slots__ = (
-        "_span_id",
         "adopted",
         "batch",
         "bound",
@@ -29,23 +34,24 @@ class StatementRecord:
         "failed",
         "identities",
         "left",
-        "many",
         "orm_session_id",
         "parent",
         "plan",
         "position",
+        "reads",
         "row_key",
         "rows",
+        "span_number_or_0",
         "started_at",
+        "tables",
         "undone",
         "writes",
     )
 
     def __init__(
         self,
-        *,
         plan: Plan,
-        database: dict[str, Any],
+        database: Part,
         orm_session_id: str,
         started_at: int,
         ended_at: int,
@@ -57,8 +63,7 @@ class StatementRecord:
         rows: int | None,
         batch: int,
         error: ErrorFacts | None,
-        adopted: Any,
-        writes: bool,
+        adopted: Adopted | None,
     ) -> None:
         self.plan = plan
         #: The attributes that every statement of the connection carries.
@@ -78,23 +83,30 @@ class StatementRecord:
         self.error = error
         #: The span of another instrumentation that stands for this statement; None for our own.
         self.adopted = adopted
-        self.writes = writes
+        kind = plan.kind
+        self.writes = kind is Kind.WRITE or kind is Kind.DDL
+        self.reads = kind is Kind.READ
+        self.tables = plan.tables
         self.failed = error is not None
-        self.many = batch > 1
         self.undone = False
         self.left = False
         self.position = 0
-        self._span_id = 0
+        self.span_number_or_0 = 0
 
     @property
     def span_number(self) -> int:
         """The span id as a number, chosen when it is first asked for."""
-        if not self._span_id:
-            if self.adopted is not None:
-                self._span_id = self.adopted.get_span_context().span_id
-            else:
-                self._span_id = ambient.new_span_id()
-        return self._span_id
+        number = self.span_number_or_0
+        if not number:
+            adopted = self.adopted
+            number = ambient.new_span_id() if adopted is None else adopted.context.span_id
+            self.span_number_or_0 = number
+        return number
+
+    @property
+    def many(self) -> bool:
+        """Several parameter sets in one execution."""
+        return self.batch > 1
 
     @property
     def span_id(self) -> str:

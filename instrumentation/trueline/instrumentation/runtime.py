@@ -37,16 +37,17 @@ class Runtime:
         return {semconv.IDENTITY_BOUND: bound, semconv.HASH_KEY_ID: self.key_id} if bound else {}
 
 
-_current: Runtime | None = None
+#: The runtime, or None while Trueline is off. Hooks on the hot path read it here.
+active: Runtime | None = None
 
 
 def current() -> Runtime | None:
     """The runtime, or None while Trueline is off."""
-    return _current
+    return active
 
 
 def install(runtime: Runtime | None) -> Runtime | None:
     """Switch on (or off, with None); returns what was there before."""
-    global _current
-    before, _current = _current, runtime
+    global active
+    before, active = active, runtime
     return before

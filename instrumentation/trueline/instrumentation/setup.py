@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import atexit
 import logging
-import re
+import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy
 from opentelemetry import _logs, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -17,14 +17,14 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from trueline.instrumentation import contrib, runtime, semconv
 from trueline.instrumentation._version import __version__
 from trueline.instrumentation.async_exit import unwrap_async, wrap_async
-from trueline.instrumentation.dialects import unwrap_dialects
 from trueline.instrumentation.entry import EntryProcessor
-from trueline.instrumentation.guard import guarded
+from trueline.instrumentation.guard import guarded, swallow
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
-from trueline.instrumentation.listeners import listen, unlisten
 from trueline.instrumentation.logs import EventEmitter, OtlpHandler, root_has_otel_handler
-from trueline.instrumentation.options import Options, disabled, resolve
+from trueline.instrumentation.losses import Losses
+from trueline.instrumentation.options import ConfigurationError, Options, disabled, resolve
+from trueline.instrumentation.own_spans import Origin
 from trueline.instrumentation.providers import (
     logger_provider,
     prepend_processor,
@@ -33,8 +33,10 @@ from trueline.instrumentation.providers import (
     tracer_provider,
 )
 from trueline.instrumentation.runtime import Runtime
+from trueline.instrumentation.sampling import Sampler
 from trueline.instrumentation.spans import SpanBuilder
 from trueline.instrumentation.statement import Planner
+from trueline.instrumentation.support import sqlalchemy_is_supported
 
 logger = logging.getLogger("trueline")
 
@@ -45,6 +47,7 @@ class _Installed:
 
     runtime: Runtime
     provider: trace.TracerProvider
+    loggers: _logs.LoggerProvider
     processor: EntryProcessor
     log_handler: OtlpHandler | None
     contrib: bool
@@ -68,6 +71,8 @@ def instrument(
     log_arguments: bool | None = None,
     hold: float | None = None,
     database_name: str | None = None,
+    sample: float | None = None,
+    follow_trace_sampler: bool | None = None,
     tracer_provider: trace.TracerProvider | None = None,
     logger_provider: _logs.LoggerProvider | None = None,
 ) -> None:
@@ -87,27 +92,39 @@ def instrument(
         logs: pass records of standard logging on, with trace context. Default True.
         log_arguments: send formatted log text instead of its template. Default False.
         hold: seconds for which statements wait for the outcome of their transaction. Default 1.
+        sample: share of identities whose statements are sent, the same ones in every service; what did not
+            commit is sent whatever the share. Default 1.
+        follow_trace_sampler: drop statements of traces that the trace sampler dropped, unless they did not
+            commit. Default False: rules need every write and read of an identity.
         database_name: the operator's own name for the database, stronger than any fingerprint.
 
     Raises:
         ConfigurationError: an argument or a TRUELINE_* variable has an impossible value.
     """
-    if disabled():
+    try:
+        if disabled():
+            return
+        options = resolve(
+            service_name=service_name,
+            service_version=service_version,
+            namespace=namespace,
+            environment=environment,
+            process_kind=process_kind,
+            spans=spans,
+            identities=identities,
+            endpoint=endpoint,
+            logs=logs,
+            log_arguments=log_arguments,
+            hold=hold,
+            database_name=database_name,
+            sample=sample,
+            follow_trace_sampler=follow_trace_sampler,
+        )
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        swallow("instrument.options", error)
         return
-    options = resolve(
-        service_name=service_name,
-        service_version=service_version,
-        namespace=namespace,
-        environment=environment,
-        process_kind=process_kind,
-        spans=spans,
-        identities=identities,
-        endpoint=endpoint,
-        logs=logs,
-        log_arguments=log_arguments,
-        hold=hold,
-        database_name=database_name,
-    )
     with _lock:
         _instrument(options, tracer_provider, logger_provider)
 
@@ -119,9 +136,14 @@ def _instrument(
     global _installed
     if _installed is not None:
         return
-    if not _sqlalchemy_is_supported():
+    if not sqlalchemy_is_supported():
         return
-    provider = tracer_provider(options, given_tracers)
+    # Imported here: they need a SQLAlchemy that is supported.
+    from trueline.instrumentation.dialects import wrap_dialects
+    from trueline.instrumentation.listeners import listen
+
+    losses = Losses()
+    provider = tracer_provider(options, given_tracers, losses)
     loggers = logger_provider(options, given_loggers)
     hasher = IdentityHasher(options.hash_secret or None)
     extractor = IdentityExtractor(
@@ -130,20 +152,30 @@ def _instrument(
     tracer = provider.get_tracer(semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL)
     sdk = provider if isinstance(provider, TracerProvider) else None
     builder = SpanBuilder(
-        resource=None if sdk is None else sdk.resource,
-        instrumentation_scope=InstrumentationScope(semconv.SCOPE_NAME, __version__, semconv.SCHEMA_URL),
+        origin=Origin(
+            None if sdk is None else sdk.resource,
+            InstrumentationScope(semconv.SCOPE_NAME, __version__, semconv.SCHEMA_URL),
+        ),
         finish=None if sdk is None else sdk._active_span_processor.on_end,
         tracer=tracer,
         key_id=hasher.key_id,
+        sampler=(
+            Sampler(options.sample, follow_trace=options.follow_trace_sampler)
+            if options.sample < 1 or options.follow_trace_sampler
+            else None
+        ),
     )
-    holder = Holder(builder.emit, options.hold)
+    emit_event = EventEmitter(loggers)
+    holder = Holder(
+        builder.emit, options.hold, losses=losses, idle=lambda final: losses.report(emit_event, final=final)
+    )
     current = Runtime(
         tracer=tracer,
         planner=Planner(options.identities),
         extractor=extractor,
         holder=holder,
         key_id=hasher.key_id,
-        emit_event=EventEmitter(loggers),
+        emit_event=emit_event,
         database_name=options.database_name,
     )
     processor = EntryProcessor(holder.flush)
@@ -154,22 +186,18 @@ def _instrument(
         logging.getLogger().addHandler(handler)
     # Registered after the providers' own handlers, so it runs before them: what is held still gets out.
     atexit.register(holder.close)
-    runtime.install(current)
-    listen()
-    wrap_async()
-    switched_on = options.spans == "contrib" and contrib.activate(provider)
-    _installed = _Installed(current, provider, processor, handler, switched_on)
-
-
-def _sqlalchemy_is_supported() -> bool:
-    version = tuple(int(part) for part in re.findall(r"\d+", sqlalchemy.__version__)[:2])
-    if version >= (2, 0):
-        return True
-    logger.error(
-        "trueline: SQLAlchemy %s is not supported, nothing is instrumented; 2.0 and newer are",
-        sqlalchemy.__version__,
-    )
-    return False
+    _installed = _Installed(current, provider, loggers, processor, handler, contrib=False)
+    try:
+        runtime.install(current)
+        wrap_dialects()
+        listen()
+        wrap_async()
+        _installed.contrib = options.spans == "contrib" and contrib.activate(provider)
+        if options.spans == "own" and "opentelemetry.instrumentation.sqlalchemy" in sys.modules:
+            contrib.warn_if_doubled()
+    except Exception:
+        _uninstrument()  # all or nothing
+        raise
 
 
 def _may_export_hashes(
@@ -202,17 +230,25 @@ def _uninstrument() -> None:
     installed, _installed = _installed, None
     if installed is None:
         return
-    unlisten()
+    from trueline.instrumentation.connections import forget_announced
+    from trueline.instrumentation.dialects import unwrap_dialects
+    from trueline.instrumentation.listeners import unlisten
+
     runtime.install(None)
-    unwrap_dialects()
-    unwrap_async()
+    holder, handler = installed.runtime.holder, installed.log_handler
+    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget_announced, unwrap_async]
     if installed.contrib:
-        contrib.deactivate()
-    installed.runtime.holder.close()
-    atexit.unregister(installed.runtime.holder.close)
-    remove_processor(installed.provider, installed.processor)
-    if installed.log_handler is not None:
-        logging.getLogger().removeHandler(installed.log_handler)
+        steps.append(contrib.deactivate)
+    steps += [
+        holder.close,
+        lambda: atexit.unregister(holder.close),
+        lambda: remove_processor(installed.provider, installed.processor),
+    ]
+    if handler is not None:
+        steps.append(lambda: logging.getLogger().removeHandler(handler))
+    for step in steps:
+        # Each by itself: whatever one of them meets, the others are done.
+        guarded("uninstrument.step")(step)()
 
 
 def is_instrumented() -> bool:
@@ -220,17 +256,23 @@ def is_instrumented() -> bool:
     return _installed is not None
 
 
+def installed_providers() -> tuple[trace.TracerProvider, _logs.LoggerProvider] | None:
+    """The providers that Trueline sends through, None while it is off."""
+    installed = _installed
+    return None if installed is None else (installed.provider, installed.loggers)
+
+
 def status() -> dict[str, Any]:
     """What Trueline did in this process: internal errors, losses by reason, and work that it could not see.
 
     ``unseen`` counts ``checkouts`` of connections on which no statement of SQLAlchemy's ran, and
-    ``transactions`` that the driver had open when such a connection was rolled back.
+    ``transactions`` that the driver had open when such a connection was given back.
     """
     from trueline.instrumentation.guard import internal_errors
 
     return {
         "instrumented": _installed is not None,
         "internal_errors": dict(internal_errors),
-        "losses": dict(_installed.runtime.holder.losses) if _installed is not None else {},
+        "losses": dict(_installed.runtime.holder.losses.total) if _installed is not None else {},
         "unseen": dict(_installed.runtime.holder.unseen) if _installed is not None else {},
     }

@@ -2,13 +2,14 @@
 
 Our own spans are finished when they are made, so they go straight to the span processors' ``on_end``:
 no sampler hides them and no ``on_start`` sees them. With a tracer provider that is not the SDK's they
-take the long way through its tracer. Adopted spans of another instrumentation get our attributes and are
-ended at their true time.
+take the long way through its tracer. Adopted spans of another instrumentation keep their ids, name and times
+and get our attributes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -19,24 +20,34 @@ from opentelemetry.trace import (
     SpanKind,
     Status,
     StatusCode,
-    TraceFlags,
     set_span_in_context,
 )
 
 from trueline.instrumentation import ambient, semconv
-from trueline.instrumentation.semconv import Outcome
+from trueline.instrumentation.own_spans import SAMPLED, Origin, OwnSpan
+from trueline.instrumentation.semconv import Outcome, Reason
+from trueline.instrumentation.transaction import Tally
+from trueline.instrumentation.wire import Part
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
+    from trueline.instrumentation.adopted import Adopted
+    from trueline.instrumentation.database_errors import ErrorFacts
+    from trueline.instrumentation.identity import Identities
     from trueline.instrumentation.records import StatementRecord
+    from trueline.instrumentation.sampling import Sampler
+    from trueline.instrumentation.statement import Plan
     from trueline.instrumentation.transaction import Transaction
 
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_UNSET = Status(StatusCode.UNSET)
 # What contrib's spans carry under either generation of names: literals in it would leave the process.
-_STATEMENT_TEXT = ("db.statement", semconv.DB_QUERY_TEXT)
+_OLD_STATEMENT_TEXT = "db.statement"
+_TRANSACTION_DATABASE = (
+    semconv.DB_SYSTEM_NAME,
+    semconv.DB_NAMESPACE,
+    semconv.SERVER_ADDRESS,
+    semconv.SERVER_PORT,
+    semconv.DATABASE_FINGERPRINT,
+    semconv.DATABASE_SCHEMA,
+)
 
 Attributes = dict[str, Any]
 
@@ -50,108 +61,166 @@ class SpanBuilder:
     def __init__(
         self,
         *,
-        resource: Resource | None,
-        instrumentation_scope: InstrumentationScope,
+        origin: Origin,
         finish: Callable[[ReadableSpan], None] | None,
         tracer: trace.Tracer,
         key_id: str,
+        sampler: Sampler | None = None,
     ) -> None:
-        self._resource = resource
-        self._scope = instrumentation_scope
+        self._origin = origin
         self._finish = finish
         self._tracer = tracer
         self._key_id = key_id
+        self._sampler = sampler
 
     def emit(
         self, transaction: Transaction[StatementRecord], statements: list[StatementRecord], settled: bool
     ) -> None:
         """Build and pass on the spans of ``statements``, and the transaction's own if it is settled."""
-        first = statements[0] if statements else None
-        context, is_root = self._transaction_context(transaction, first)
+        if self._sampler is not None:
+            statements, settled = self._sampler.select(transaction, statements, settled)
+        place = transaction.place
+        if place is None:
+            if not statements:
+                return
+            place = transaction.place = _Place(statements[0])
+        endings: dict[tuple[Outcome, Reason | None], Part] = {}
         for record in statements:
-            self._statement(transaction, record, context if is_root else None)
-        tally = transaction.tally
-        if settled and (tally.writes or tally.failures or tally.left_open or is_root):
-            self._transaction(transaction)
+            ending = transaction.outcome_of(record)
+            part = endings.get(ending)
+            if part is None:
+                part = endings[ending] = self._ending(transaction, *ending)
+            if record.adopted is None:
+                self._own(record, part, place)
+            else:
+                self._adopted(record, record.adopted, part)
+        if settled:
+            tally = transaction.tally
+            if tally.writes or tally.failures or tally.left_open or place.parent is None:
+                ending = (transaction.outcome, transaction.reason)
+                part = endings.get(ending) or self._ending(transaction, *ending)
+                self._transaction(transaction, place, part)
 
-    def _transaction_context(
-        self, transaction: Transaction[StatementRecord], first: StatementRecord | None
-    ) -> tuple[SpanContext | None, bool]:
-        """The transaction span's place: a child of the span current at its first statement, else a root."""
-        if transaction.span_context is None and first is not None:
-            transaction.span_context = _Place(first)
-        place = transaction.span_context
-        if not isinstance(place, _Place):
-            return None, False
-        return place.context, place.parent is None
-
-    def _statement(
-        self,
-        transaction: Transaction[StatementRecord],
-        record: StatementRecord,
-        root: SpanContext | None,
-    ) -> None:
-        attributes = self._statement_attributes(transaction, record)
-        status = _UNSET if record.error is None else Status(StatusCode.ERROR, record.error.description)
-        if record.adopted is not None:
-            span = record.adopted
-            present = getattr(span, "attributes", None) or ()
-            attributes.update((name, record.plan.text) for name in _STATEMENT_TEXT if name in present)
-            _add_attributes(span, attributes)
-            if record.error is not None:
-                span.set_status(status)
-            span.end(record.ended_at)
-            return
-        attributes[semconv.DB_QUERY_TEXT] = record.plan.text
-        parent = record.parent or root
+    def _own(self, record: StatementRecord, ending: Part, place: _Place) -> None:
+        parent = record.parent or place.context
+        plan = record.plan
         self._pass_on(
-            name=record.plan.summary or record.plan.operation or record.database[semconv.DB_SYSTEM_NAME],
-            kind=SpanKind.CLIENT,
-            context=SpanContext(
-                trace_id=parent.trace_id if parent is not None else ambient.new_trace_id(),
-                span_id=record.span_number,
-                is_remote=False,
-                trace_flags=_SAMPLED,
-            ),
-            parent=parent,
-            attributes=attributes,
-            status=status,
-            started_at=record.started_at,
-            ended_at=record.ended_at,
+            OwnSpan(
+                self._origin,
+                plan.summary or plan.operation or record.database.attributes[semconv.DB_SYSTEM_NAME],
+                SpanKind.CLIENT,
+                SpanContext(parent.trace_id, record.span_number, False, SAMPLED),
+                parent,
+                record.started_at,
+                record.ended_at,
+                _StatementFacts(record, ending, self._key_id),
+                None if record.error is None else record.error.description,
+            )
         )
 
-    def _statement_attributes(
-        self, transaction: Transaction[StatementRecord], record: StatementRecord
-    ) -> Attributes:
-        plan = record.plan
-        outcome, reason = transaction.outcome_of(record)
+    def _adopted(self, record: StatementRecord, adopted: Adopted, ending: Part) -> None:
+        if adopted.span is not None:
+            self._end_adopted(record, adopted.span, ending)
+            return
+        self._pass_on(
+            OwnSpan(
+                adopted.origin,
+                adopted.name,
+                adopted.kind,
+                adopted.context,
+                adopted.parent,
+                adopted.started_at,
+                record.ended_at,
+                _AdoptedFacts(record, ending, self._key_id, adopted.attributes),
+                None if record.error is None else record.error.description,
+            )
+        )
+
+    def _end_adopted(self, record: StatementRecord, span: Any, ending: Part) -> None:
+        """The public way, which costs more than everything else that is done for the statement."""
+        facts = _AdoptedFacts(record, ending, self._key_id, getattr(span, "attributes", None) or {})
+        for part in facts.parts():
+            span.set_attributes(part.attributes)
+        span.set_attributes(facts.rest())
+        if record.error is not None:
+            span.set_status(Status(StatusCode.ERROR, record.error.description))
+        span.end(record.ended_at)
+
+    def _transaction(self, transaction: Transaction[StatementRecord], place: _Place, ending: Part) -> None:
+        cause, database = transaction.cause, place.first.database.attributes
+        lost = transaction.outcome in (Outcome.ROLLED_BACK, Outcome.UNKNOWN)
+        self._pass_on(
+            OwnSpan(
+                self._origin,
+                f"TRANSACTION {database.get(semconv.DB_NAMESPACE, '')}".strip(),
+                SpanKind.INTERNAL,
+                place.context,
+                place.parent,
+                transaction.started_at,
+                transaction.ended_at or transaction.started_at,
+                _TransactionFacts(transaction, place.first, ending, self._key_id),
+                cause.error_type if lost and cause.error_type else None,
+            )
+        )
+
+    def _ending(
+        self, transaction: Transaction[StatementRecord], outcome: Outcome, reason: Reason | None
+    ) -> Part:
+        """What the statements of one transaction with one outcome say of it."""
         attributes: Attributes = {
-            **record.database,
-            semconv.STATEMENT_KIND: str(plan.kind),
             semconv.TRANSACTION_ID: transaction.id,
-            semconv.TRANSACTION_OUTCOME: str(outcome),
+            semconv.TRANSACTION_OUTCOME: outcome.value,
             semconv.TRANSACTION_AUTOCOMMIT: transaction.autocommit,
         }
         if reason is not None:
-            attributes[semconv.TRANSACTION_REASON] = str(reason)
+            attributes[semconv.TRANSACTION_REASON] = reason.value
             if transaction.cause.error_type:
                 attributes[semconv.TRANSACTION_ERROR_TYPE] = transaction.cause.error_type
-        if plan.operation:
-            attributes[semconv.DB_OPERATION_NAME] = plan.operation
-        if plan.summary:
-            attributes[semconv.DB_QUERY_SUMMARY] = plan.summary
-        if plan.tables:
-            attributes[semconv.STATEMENT_TABLES] = plan.tables
-            if len(plan.tables) == 1:
-                attributes[semconv.DB_COLLECTION_NAME] = plan.tables[0]
-        if plan.filters:
-            attributes[semconv.STATEMENT_FILTERS] = plan.filters
-        if plan.lock:
-            attributes[semconv.STATEMENT_LOCK] = True
-        if plan.self_update:
-            attributes[semconv.STATEMENT_SELF_UPDATE] = True
-        if plan.on_conflict:
-            attributes[semconv.STATEMENT_CONFLICT] = plan.on_conflict
+        if self._sampler is not None:
+            attributes[semconv.SAMPLE_RATIO] = self._sampler.ratio
+        return Part(attributes)
+
+    def _pass_on(self, span: OwnSpan) -> None:
+        if self._finish is not None:
+            self._finish(span)
+            return
+        parent = span.parent
+        parent_context = None if parent is None else set_span_in_context(NonRecordingSpan(parent))
+        live = self._tracer.start_span(
+            span.name,
+            context=parent_context,
+            kind=span.kind,
+            attributes=span.attributes,
+            start_time=span.start_time,
+        )
+        if span.status.status_code is StatusCode.ERROR:
+            live.set_status(span.status)
+        live.end(span.end_time)
+
+
+class _StatementFacts:
+    """The attributes of one statement's span, put together when they are read or encoded."""
+
+    __slots__ = ("_ending", "_key_id", "_record")
+
+    def __init__(self, record: StatementRecord, ending: Part, key_id: str) -> None:
+        self._record = record
+        self._ending = ending
+        self._key_id = key_id
+
+    def parts(self) -> tuple[Part, ...]:
+        """What the statement shares with others: its text, connection, transaction and identities."""
+        record = self._record
+        said = record.plan.part or _attach(record.plan)
+        identities = record.identities
+        if identities.count:
+            return (record.database, said, self._ending, identities.part or _identities(identities))
+        return (record.database, said, self._ending)
+
+    def rest(self) -> Attributes:
+        """What is this execution's alone."""
+        record = self._record
+        attributes: Attributes = {}
         if record.rows is not None:
             attributes[semconv.STATEMENT_ROWS] = record.rows
         if record.batch:
@@ -160,126 +229,108 @@ class SpanBuilder:
             attributes[semconv.STATEMENT_ROW] = record.row_key
         if record.orm_session_id:
             attributes[semconv.ORM_SESSION_ID] = record.orm_session_id
-        identities = record.identities
-        if identities.count:
-            attributes[semconv.IDENTITY_COLUMNS] = identities.columns
-            attributes[semconv.IDENTITY_CLAUSES] = identities.clauses
-            attributes[semconv.IDENTITY_ENCODINGS] = identities.encodings
-            attributes[semconv.IDENTITY_VALUES] = identities.values
-            attributes[semconv.IDENTITY_DOMAINS] = identities.domains
-            if identities.count > len(identities.columns):
-                attributes[semconv.IDENTITY_COUNT] = identities.count
-        self._add_scope(attributes, record)
+        _add_scope(attributes, record, self._key_id)
         if record.error is not None:
-            _add_error(attributes, record)
+            _add_error(attributes, record.error)
         return attributes
 
-    def _add_scope(self, attributes: Attributes, record: StatementRecord) -> None:
-        if record.bound:
-            attributes[semconv.IDENTITY_BOUND] = tuple(
-                f"{b.domain}:{b.value}" for b in record.bound if b.value
-            )
-        if record.bound or record.identities.count or record.row_key:
-            attributes[semconv.HASH_KEY_ID] = self._key_id
-        entry = record.entry
-        if entry is not None:
-            name = getattr(entry, "name", "")
-            context = entry.get_span_context()
-            if name:
-                attributes[semconv.ENTRY_NAME] = name
-            attributes[semconv.ENTRY_SPAN_ID] = f"{context.span_id:016x}"
 
-    def _transaction(self, transaction: Transaction[StatementRecord]) -> None:
-        place = transaction.span_context
-        if not isinstance(place, _Place):
-            return
-        first, tally, cause = place.first, transaction.tally, transaction.cause
-        database = first.database
-        attributes: Attributes = {
-            name: database[name]
-            for name in (
-                semconv.DB_SYSTEM_NAME,
-                semconv.DB_NAMESPACE,
-                semconv.SERVER_ADDRESS,
-                semconv.SERVER_PORT,
-                semconv.DATABASE_FINGERPRINT,
-                semconv.DATABASE_SCHEMA,
-            )
-            if name in database
+class _AdoptedFacts(_StatementFacts):
+    """Ours beside what the span had before; ours win, and no literal of the statement's text stays."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, record: StatementRecord, ending: Part, key_id: str, before: Mapping[str, Any]) -> None:
+        super().__init__(record, ending, key_id)
+        self._before = before
+
+    def rest(self) -> Attributes:
+        """What the span had, and what is this execution's alone."""
+        ours = (
+            self._record.database.attributes,
+            (self._record.plan.part or _attach(self._record.plan)).attributes,
+        )
+        attributes = {
+            name: value for name, value in self._before.items() if name not in ours[0] and name not in ours[1]
         }
-        attributes |= {
-            semconv.TRANSACTION_ID: transaction.id,
-            semconv.TRANSACTION_OUTCOME: str(transaction.outcome),
-            semconv.TRANSACTION_AUTOCOMMIT: transaction.autocommit,
-            semconv.TRANSACTION_READS: tally.reads,
-            semconv.TRANSACTION_WRITES: tally.writes,
-            semconv.TRANSACTION_ROWS: tally.rows,
-            semconv.STATEMENT_TABLES: tuple(tally.tables),
-            semconv.TRANSACTION_AI_CALLS: tally.ai_calls,
-            semconv.TRANSACTION_AI_ERRORS: tally.ai_errors,
-            semconv.TRANSACTION_AI_WAIT: tally.ai_wait_ns / 1e6,
-        }
-        if transaction.isolation_level:
-            attributes[semconv.TRANSACTION_ISOLATION] = transaction.isolation_level
-        if transaction.reason is not None:
-            attributes[semconv.TRANSACTION_REASON] = str(transaction.reason)
+        if _OLD_STATEMENT_TEXT in attributes:
+            attributes[_OLD_STATEMENT_TEXT] = self._record.plan.text
+        attributes.update(super().rest())
+        return attributes
+
+
+class _TransactionFacts:
+    """The attributes of a transaction's span, likewise."""
+
+    __slots__ = ("_ending", "_first", "_key_id", "_transaction")
+
+    def __init__(
+        self, transaction: Transaction[StatementRecord], first: StatementRecord, ending: Part, key_id: str
+    ) -> None:
+        self._transaction = transaction
+        self._first = first
+        self._ending = ending
+        self._key_id = key_id
+
+    def parts(self) -> tuple[Part, ...]:
+        """Database, outcome and counts, which most transactions share with others."""
+        tally = self._transaction.tally
+        return (
+            self._first.database.derived(_of_the_database),
+            self._ending,
+            _counts(tally.reads, tally.writes, tally.rows, tuple(tally.tables)),
+            _NO_AI if not tally.ai_calls else _ai(tally),
+        )
+
+    def rest(self) -> Attributes:
+        """What is this transaction's alone."""
+        transaction, first = self._transaction, self._first
+        attributes: Attributes = {}
+        cause = transaction.cause
         if cause.error_type:
-            attributes[semconv.TRANSACTION_ERROR_TYPE] = cause.error_type
+            if transaction.reason is None:
+                attributes[semconv.TRANSACTION_ERROR_TYPE] = cause.error_type
             attributes[semconv.TRANSACTION_ERROR_CHAIN] = cause.chain
             attributes[semconv.TRANSACTION_ERROR_FROM_AI] = cause.from_ai
-        if tally.left_open:
-            attributes[semconv.TRANSACTION_OPEN_STATEMENTS] = tally.left_open
+        if transaction.tally.left_open:
+            attributes[semconv.TRANSACTION_OPEN_STATEMENTS] = transaction.tally.left_open
         if transaction.undone_ids:
             attributes[semconv.TRANSACTION_UNDONE] = tuple(transaction.undone_ids)
         if transaction.orm_session_id:
             attributes[semconv.ORM_SESSION_ID] = transaction.orm_session_id
-        self._add_scope(attributes, first)
-        lost = transaction.outcome in (Outcome.ROLLED_BACK, Outcome.UNKNOWN)
-        self._pass_on(
-            name=f"TRANSACTION {database.get(semconv.DB_NAMESPACE, '')}".strip(),
-            kind=SpanKind.INTERNAL,
-            context=place.context,
-            parent=place.parent,
-            attributes=attributes,
-            status=Status(StatusCode.ERROR, cause.error_type) if lost and cause.error_type else _UNSET,
-            started_at=transaction.started_at,
-            ended_at=transaction.ended_at or transaction.started_at,
-        )
+        if transaction.isolation_level:
+            attributes[semconv.TRANSACTION_ISOLATION] = transaction.isolation_level
+        _add_scope(attributes, first, self._key_id)
+        return attributes
 
-    def _pass_on(
-        self,
-        *,
-        name: str,
-        kind: SpanKind,
-        context: SpanContext,
-        parent: SpanContext | None,
-        attributes: Attributes,
-        status: Status,
-        started_at: int,
-        ended_at: int,
-    ) -> None:
-        if self._finish is not None:
-            span = ReadableSpan(
-                name=name,
-                context=context,
-                parent=parent,
-                resource=self._resource,
-                attributes=attributes,
-                kind=kind,
-                status=status,
-                start_time=started_at,
-                end_time=ended_at,
-                instrumentation_scope=self._scope,
-            )
-            self._finish(span)
-            return
-        parent_context = None if parent is None else set_span_in_context(NonRecordingSpan(parent))
-        live = self._tracer.start_span(
-            name, context=parent_context, kind=kind, attributes=attributes, start_time=started_at
-        )
-        if status.status_code is StatusCode.ERROR:
-            live.set_status(status)
-        live.end(ended_at)
+
+def _of_the_database(database: Attributes) -> Attributes:
+    return {name: database[name] for name in _TRANSACTION_DATABASE if name in database}
+
+
+@functools.lru_cache(maxsize=1024)
+def _counts(reads: int, writes: int, rows: int, tables: tuple[str, ...]) -> Part:
+    return Part(
+        {
+            semconv.TRANSACTION_READS: reads,
+            semconv.TRANSACTION_WRITES: writes,
+            semconv.TRANSACTION_ROWS: rows,
+            semconv.STATEMENT_TABLES: tables,
+        }
+    )
+
+
+def _ai(tally: Tally) -> Part:
+    return Part(
+        {
+            semconv.TRANSACTION_AI_CALLS: tally.ai_calls,
+            semconv.TRANSACTION_AI_ERRORS: tally.ai_errors,
+            semconv.TRANSACTION_AI_WAIT: tally.ai_wait_ns / 1e6,
+        }
+    )
+
+
+_NO_AI = _ai(Tally())
 
 
 class _Place:
@@ -290,37 +341,67 @@ class _Place:
     def __init__(self, first: StatementRecord) -> None:
         self.first = first
         self.parent = first.parent
-        self.context = SpanContext(
-            trace_id=self.parent.trace_id if self.parent is not None else ambient.new_trace_id(),
-            span_id=ambient.new_span_id(),
-            is_remote=False,
-            trace_flags=_SAMPLED,
-        )
+        trace_id = ambient.new_trace_id() if first.parent is None else first.parent.trace_id
+        self.context = SpanContext(trace_id, ambient.new_span_id(), False, SAMPLED)
 
 
-def _add_attributes(span: Any, attributes: Attributes) -> None:
-    """Add ``attributes`` to a live span.
+def _attach(plan: Plan) -> Part:
+    """What every execution of a text says; made once and kept with its plan."""
+    attributes: Attributes = {
+        semconv.STATEMENT_KIND: plan.kind.value,
+        semconv.DB_QUERY_TEXT: plan.text,
+    }
+    if plan.operation:
+        attributes[semconv.DB_OPERATION_NAME] = plan.operation
+    if plan.summary:
+        attributes[semconv.DB_QUERY_SUMMARY] = plan.summary
+    if plan.tables:
+        attributes[semconv.STATEMENT_TABLES] = plan.tables
+        if len(plan.tables) == 1:
+            attributes[semconv.DB_COLLECTION_NAME] = plan.tables[0]
+    if plan.filters:
+        attributes[semconv.STATEMENT_FILTERS] = plan.filters
+    if plan.lock:
+        attributes[semconv.STATEMENT_LOCK] = True
+    if plan.self_update:
+        attributes[semconv.STATEMENT_SELF_UPDATE] = True
+    if plan.on_conflict:
+        attributes[semconv.STATEMENT_CONFLICT] = plan.on_conflict
+    part = Part(attributes)
+    plan.keep(part)
+    return part
 
-    The SDK takes a lock and cleans every value by itself, which costs more than all other work on an adopted
-    span together; ours are clean already. Where its inside is another one, the public way is taken.
-    """
-    bounded = getattr(span, "_attributes", None)
-    inner = getattr(bounded, "_dict", None)
-    room = getattr(bounded, "maxlen", None)
-    unlimited_values = getattr(bounded, "max_value_len", 0) is None
-    if (
-        isinstance(inner, dict)
-        and unlimited_values
-        and (room is None or len(inner) + len(attributes) <= room)
-    ):
-        inner.update(attributes)
-    else:
-        span.set_attributes(attributes)
+
+def _identities(identities: Identities) -> Part:
+    attributes: Attributes = {
+        semconv.IDENTITY_COLUMNS: identities.columns,
+        semconv.IDENTITY_CLAUSES: identities.clauses,
+        semconv.IDENTITY_ENCODINGS: identities.encodings,
+        semconv.IDENTITY_VALUES: identities.values,
+        semconv.IDENTITY_DOMAINS: identities.domains,
+    }
+    if identities.count > len(identities.columns):
+        attributes[semconv.IDENTITY_COUNT] = identities.count
+    part = Part(attributes)
+    identities.keep(part)
+    return part
 
 
-def _add_error(attributes: Attributes, record: StatementRecord) -> None:
-    error = record.error
-    assert error is not None
+def _add_scope(attributes: Attributes, record: StatementRecord, key_id: str) -> None:
+    """For whom the statement ran, and from where the work came."""
+    if record.bound:
+        attributes[semconv.IDENTITY_BOUND] = tuple([b.exported for b in record.bound if b.value])
+    if record.bound or record.identities.count or record.row_key:
+        attributes[semconv.HASH_KEY_ID] = key_id
+    entry = record.entry
+    if entry is not None:
+        name = getattr(entry, "name", "")
+        if name:
+            attributes[semconv.ENTRY_NAME] = name
+        attributes[semconv.ENTRY_SPAN_ID] = f"{entry.get_span_context().span_id:016x}"
+
+
+def _add_error(attributes: Attributes, error: ErrorFacts) -> None:
     attributes[semconv.ERROR_TYPE] = error.status_code or error.error_type
     if error.status_code:
         attributes[semconv.DB_RESPONSE_STATUS_CODE] = error.status_code

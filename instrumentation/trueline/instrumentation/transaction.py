@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from trueline.instrumentation import ambient
 from trueline.instrumentation.semconv import LEGAL_REASONS, Outcome, Reason
@@ -31,10 +31,13 @@ class Statement(Protocol):
     """What the machine needs to know of a statement."""
 
     writes: bool
+    reads: bool
+    #: Rows written or returned, where the driver tells.
+    rows: int | None
+    #: All tables, the written one first.
+    tables: tuple[str, ...]
     #: It raised: whatever becomes of its transaction, it changed nothing.
     failed: bool
-    #: It had several parameter sets: before it failed it may have written some of them.
-    many: bool
     started_at: int
     #: Set by the machine: its place in the transaction, from 1.
     position: int
@@ -44,6 +47,10 @@ class Statement(Protocol):
     left: bool
 
     @property
+    def many(self) -> bool:
+        """It had several parameter sets: before it failed it may have written some of them."""
+
+    @property
     def span_id(self) -> str:
         """16 hex digits."""
 
@@ -51,13 +58,17 @@ class Statement(Protocol):
 S = TypeVar("S", bound=Statement)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Cause:
     """The exception that caused a rollback: class names only, cause by cause."""
 
     error_type: str = ""
     chain: tuple[str, ...] = ()
     from_ai: bool = False
+
+
+#: Nothing caused it, or nobody knows what.
+NO_CAUSE = Cause()
 
 
 @dataclass(slots=True)
@@ -90,21 +101,23 @@ class Transaction(Generic[S]):
         "aborted",
         "autocommit",
         "cause",
+        "confirmed",
         "dispatched",
         "ended",
         "ended_at",
         "held",
         "id",
         "isolation_level",
+        "keep",
         "left",
         "lock",
         "orm_session_id",
         "outcome",
+        "place",
         "prepared",
         "reason",
         "refused",
         "settled",
-        "span_context",
         "started_at",
         "tally",
         "undone_ids",
@@ -116,15 +129,17 @@ class Transaction(Generic[S]):
         self.autocommit = autocommit
         #: As SQL names it; "" where it is not known without a query.
         self.isolation_level = ""
-        self.outcome = Outcome.OPEN
-        self.reason: Reason | None = None
-        self.cause = Cause()
-        #: The server refuses everything until a rollback (PostgreSQL after an error).
-        self.aborted = False
-        #: A write succeeded in it.
-        self.wrote = False
         #: The ORM session that worked in it; "" where none did.
         self.orm_session_id = ""
+        self.outcome = Outcome.OPEN
+        self.reason: Reason | None = None
+        self.cause = NO_CAUSE
+        #: The server refuses everything until a rollback (PostgreSQL after an error).
+        self.aborted = False
+        #: The driver said that it is in a transaction: no statement commits by itself before the end.
+        self.confirmed = False
+        #: A write succeeded in it.
+        self.wrote = False
         #: What the server refused a COMMIT for, while it kept the transaction open.
         self.refused: Cause | None = None
         #: PREPARE TRANSACTION succeeded: it outlives its connection, until somebody decides.
@@ -136,9 +151,11 @@ class Transaction(Generic[S]):
         #: ns since the epoch; set with the first statement and at the end.
         self.started_at = 0
         self.ended_at = 0
-        #: What whoever builds spans keeps for the transaction span.
-        self.span_context: object = None
+        #: What whoever builds spans keeps for the transaction span: its place in the trace.
+        self.place: Any = None
         self.tally = Tally()
+        #: Whoever samples decided that the rest of it stays as well.
+        self.keep = False
         #: Statements that wait for the outcome.
         self.held: list[S] = []
         #: Statements that left as `open`, while a savepoint could still undo them: (position, span id).
@@ -157,9 +174,18 @@ class Transaction(Generic[S]):
             self.started_at = statement.started_at
         self._positions += 1
         statement.position = self._positions
-        if statement.writes and not statement.failed:
-            self.wrote = True
         self.held.append(statement)
+        tally = self.tally
+        if statement.writes:
+            tally.writes += 1
+            if not statement.failed:
+                self.wrote = True
+            if statement.rows is not None and statement.rows > 0:
+                tally.rows += statement.rows
+            if statement.tables:
+                tally.tables.setdefault(statement.tables[0])
+        elif statement.reads:
+            tally.reads += 1
 
     @property
     def is_empty(self) -> bool:

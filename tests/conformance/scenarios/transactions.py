@@ -97,6 +97,27 @@ async def level_by_text(app: App) -> None:
         await connection.execute(app.insert("a"))
 
 
+def only_the_first_in_a_session(seen: Seen) -> None:
+    """The first write names its ORM session, the second has none."""
+    sessions = [seen.of(write)[0].attributes.get(semconv.ORM_SESSION_ID) for write in ("a", "b")]
+    expect(sessions[0] is not None and sessions[1] is None, f"ORM sessions {sessions}")
+
+
+@scenario(
+    "An ORM session commits; then Core uses the same pooled connection, which is no session's any more.",
+    a=COMMITTED,
+    b=COMMITTED,
+    also=only_the_first_in_a_session,
+    handling="sessions_leave_connections",
+)
+async def session_then_core(app: App) -> None:
+    async with app.session() as session:
+        session.add(app.row("a"))
+        await session.commit()
+    async with app.engine.begin() as connection:
+        await connection.execute(app.insert("b"))
+
+
 @scenario(
     "One session, two engines: two transactions.",
     a=COMMITTED,

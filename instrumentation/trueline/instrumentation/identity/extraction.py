@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trueline.instrumentation.identity.canonical import canonical_of_text, text_of
 from trueline.instrumentation.identity.config import IdentityConfig
 from trueline.instrumentation.identity.encoding import Relatives, shape_of
 from trueline.instrumentation.identity.hashing import IdentityHasher
 from trueline.instrumentation.statement.plan import IdentityUse, Literal, Plan, Series
+
+if TYPE_CHECKING:
+    from trueline.instrumentation.wire import Part
 
 _MAX_CACHED: Final = 8192
 _MAX_RELATIVES: Final = 1024
@@ -33,6 +36,11 @@ class BoundIdentity:
     canonical: str = field(repr=False)
     value: str
 
+    @property
+    def exported(self) -> str:
+        """As attributes name it: ``domain:value``."""
+        return f"{self.domain}:{self.value}"
+
 
 @dataclass(frozen=True, slots=True)
 class Identities:
@@ -47,6 +55,12 @@ class Identities:
     values: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     count: int = 0
+    #: What whoever builds spans keeps with them.
+    part: Part | None = field(default=None, init=False, repr=False, compare=False)
+
+    def keep(self, part: Part) -> None:
+        """Keep ``part``."""
+        object.__setattr__(self, "part", part)
 
 
 #: No identity at all.
@@ -73,6 +87,7 @@ class IdentityExtractor:
         self._export_hashes = export_hashes
         self._limit = limit
         self._seen: dict[object, tuple[str, str] | None] = {}
+        self._singles: dict[tuple[int, object], tuple[IdentityUse, Identities]] = {}
         self._relatives: dict[tuple[str, object, str], Relatives] = {}
 
     def extract(
@@ -100,17 +115,29 @@ class IdentityExtractor:
                     value = parameters[key]  # type: ignore[index]  # whatever the driver takes
                 except Exception:
                     return EMPTY
+                if not bound and (value.__class__ is str or value.__class__ is int):
+                    # The commonest case by far: one plain value, seen before in the same place.
+                    single = self._singles.get((id(use), value))
+                    if single is not None:
+                        return single[1]
                 if not isinstance(value, _MANY):
-                    found = self._classify(use, value, bound)
-                    if found is None:
-                        return EMPTY
-                    return Identities(
-                        (use.column,), (use.clause,), (found[0],), (found[1],), (use.domain,), 1
-                    )
+                    return self._single(use, value, bound)
         try:
             return self._extract_all(uses, parameters, executemany, bound)
         except Exception:  # parameters of a foreign type may raise anything
             return EMPTY
+
+    def _single(self, use: IdentityUse, value: object, bound: tuple[BoundIdentity, ...]) -> Identities:
+        found = self._classify(use, value, bound)
+        if found is None:
+            return EMPTY
+        single = Identities((use.column,), (use.clause,), (found[0],), (found[1],), (use.domain,), 1)
+        if not bound and (value.__class__ is int or (value.__class__ is str and len(value) <= _MAX_TEXT)):
+            if len(self._singles) >= _MAX_CACHED:
+                self._singles.clear()
+            # The use is kept, so that its id stays its own.
+            self._singles[(id(use), value)] = (use, single)
+        return single
 
     def row_key(self, plan: Plan, parameters: object) -> str:
         """Return 16 hex digits that are equal for equal primary key filters, "" where there is none."""

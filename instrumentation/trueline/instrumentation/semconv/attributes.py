@@ -135,6 +135,9 @@ TRANSACTION_OPEN_STATEMENTS: Final = attribute("trueline.transaction.open_statem
 TRANSACTION_UNDONE: Final = attribute("trueline.transaction.rolled_back_statements", "string[]",
     TRANSACTION, column="rolled_back_statements",
     meaning="Span ids of statements that had been exported as `open` and were undone by a savepoint.")
+SAMPLE_RATIO: Final = attribute("trueline.sample.ratio", "double", STATEMENT, TRANSACTION,
+    column="sample_ratio", meaning="Share of identities that is kept; absent where everything is. What did not "
+    "commit is kept whatever the share.")
 
 # -- errors -----------------------------------------------------------------------------------------------
 CONSTRAINT_NAME: Final = attribute("trueline.constraint.name", "string", STATEMENT, TRANSACTION,
@@ -200,6 +203,8 @@ GEN_AI_USAGE_OUTPUT_TOKENS: Final = attribute("gen_ai.usage.output_tokens", "int
 LOSS_REASON: Final = attribute("trueline.loss.reason", "string", EVENT,
     meaning="Why spans were dropped: queue_full, export_failed, internal_error ...")
 LOSS_COUNT: Final = attribute("trueline.loss.count", "int", EVENT, meaning="How many.")
+LOSS_SECONDS: Final = attribute("trueline.loss.seconds", "double", EVENT,
+    meaning="Within how many seconds before the event.")
 
 EVENT_DATABASE_CONNECTED: Final = event("trueline.database.connected",
     meaning="This process made its first connection to a database.",
@@ -214,5 +219,5 @@ EVENT_AI_COMPLETED: Final = event("trueline.ai.completed",
     attributes=(IDENTITY_BOUND,))
 EVENT_EXPORT_LOSS: Final = event("trueline.export.loss",
     meaning="Spans were dropped before they reached the store.",
-    attributes=(LOSS_REASON, LOSS_COUNT))
+    attributes=(LOSS_REASON, LOSS_COUNT, LOSS_SECONDS))
 # fmt: on

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from trueline.instrumentation.semconv import Clause, Kind
+
+if TYPE_CHECKING:
+    from trueline.instrumentation.wire import Part
 
 
 class Control(StrEnum):
@@ -89,8 +93,15 @@ class Plan:
     lock: bool = False
     self_update: bool = False
     on_conflict: str = ""
+    returning: bool = False
     control: Control | None = None
     control_name: str = ""
     identities: tuple[IdentityUse, ...] = ()
     row_filter: tuple[IdentityUse, ...] = ()
     complete: bool = True
+    #: What whoever builds spans keeps with the plan: the same for every execution of the text.
+    part: Part | None = field(default=None, init=False, repr=False, compare=False)
+
+    def keep(self, part: Part) -> None:
+        """Keep ``part``; a second one, made by another thread meanwhile, says the same."""
+        object.__setattr__(self, "part", part)

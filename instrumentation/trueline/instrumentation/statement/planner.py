@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import MutableMapping
 from typing import Final, TypeVar
 
@@ -28,6 +27,7 @@ _MAX_DEPTH: Final = 60
 _MAX_ROW_COLUMNS: Final = 8
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
+_RETURNING: Final = "RETURNING"
 _NOTHING: Final = Plan(Kind.OTHER, "", (), "", "", complete=False)
 
 
@@ -43,7 +43,6 @@ class Planner:
         self._max_plans = max(1, max_plans)
         self._plans: dict[tuple[str, str | bytes], Plan] = {}
         self._templates: dict[tuple[str, str], Template | None] = {}
-        self._lock = threading.Lock()
 
     def plan(self, statement: str, dialect: str) -> Plan:
         """Return the plan of a statement in SQLAlchemy's dialect of that name. Never raises."""
@@ -66,9 +65,8 @@ class Planner:
             plan = self._make(statement, dialect)
         except Exception:  # a text that nobody thought of must not reach the application
             return _NOTHING
-        with self._lock:
-            _make_room(self._plans, self._max_plans)
-            self._plans[key] = plan
+        _make_room(self._plans, self._max_plans)
+        self._plans[key] = plan
         return plan
 
     def _make(self, statement: str, dialect: str) -> Plan:
@@ -103,17 +101,19 @@ class Planner:
         except Exception:  # a tree that nobody thought of: its keywords are still true
             template = None
         if len(text) <= 4 * _MAX_KEY:
-            with self._lock:
-                _make_room(self._templates, self._max_plans)
-                self._templates[key] = template
+            _make_room(self._templates, self._max_plans)
+            self._templates[key] = template
         return template
 
 
 def _make_room(cache: MutableMapping[_Key, _Value], size: int) -> None:
-    """Drop the oldest eighth of a full cache: what is used often is made again at once."""
+    """Drop the oldest eighth of a full cache: what is used often is made again at once.
+
+    Without a lock, which a fork could copy while another thread holds it: each step is atomic.
+    """
     if len(cache) >= size:
         for key in list(cache)[: max(1, size // 8)]:
-            del cache[key]
+            cache.pop(key, None)
 
 
 def _statements(tokens: list[Token]) -> list[list[Token]]:
@@ -176,6 +176,7 @@ def _bind(template: Template, scanned: Scan, text: str, control: Control | None)
         lock=template.lock,
         self_update=template.self_update,
         on_conflict=template.on_conflict,
+        returning=_RETURNING in text.upper(),
         control=control,
         identities=tuple(use for one in template.identities if (use := _use(one, slots)).sources),
         row_filter=tuple(_use(one, slots) for one in template.row_filter[:_MAX_ROW_COLUMNS]),

@@ -50,6 +50,7 @@ CREATE TABLE IF NOT EXISTS statements
     reason LowCardinality(String),
     autocommit Bool,
     transaction_error_type LowCardinality(String),
+    sample_ratio Float64 CODEC(ZSTD(1)),
     constraint_name LowCardinality(String),
     constraint_kind LowCardinality(String),
     constraint_table LowCardinality(String),

@@ -50,6 +50,7 @@ SELECT
     SpanAttributes['trueline.transaction.reason'] AS reason,
     SpanAttributes['trueline.transaction.autocommit'] = 'true' AS autocommit,
     SpanAttributes['trueline.transaction.error_type'] AS transaction_error_type,
+    toFloat64OrZero(SpanAttributes['trueline.sample.ratio']) AS sample_ratio,
     SpanAttributes['trueline.constraint.name'] AS constraint_name,
     SpanAttributes['trueline.constraint.kind'] AS constraint_kind,
     SpanAttributes['trueline.constraint.table'] AS constraint_table,

@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS transactions
     ai_wait_ms Float64 CODEC(ZSTD(1)),
     open_statements Int64 CODEC(ZSTD(1)),
     rolled_back_statements Array(String) CODEC(ZSTD(1)),
+    sample_ratio Float64 CODEC(ZSTD(1)),
     constraint_name LowCardinality(String),
     constraint_kind LowCardinality(String),
     constraint_table LowCardinality(String),

@@ -43,6 +43,7 @@ SELECT
     toFloat64OrZero(SpanAttributes['trueline.transaction.ai.wait_ms']) AS ai_wait_ms,
     toInt64OrZero(SpanAttributes['trueline.transaction.open_statements']) AS open_statements,
     JSONExtract(SpanAttributes['trueline.transaction.rolled_back_statements'], 'Array(String)') AS rolled_back_statements,
+    toFloat64OrZero(SpanAttributes['trueline.sample.ratio']) AS sample_ratio,
     SpanAttributes['trueline.constraint.name'] AS constraint_name,
     SpanAttributes['trueline.constraint.kind'] AS constraint_kind,
     SpanAttributes['trueline.constraint.table'] AS constraint_table,

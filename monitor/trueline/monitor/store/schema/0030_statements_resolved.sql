@@ -51,6 +51,7 @@ SELECT
     multiIf(exported_row.outcome != 'open', exported_row.reason, has(settlement_row.undone, exported_row.span_id), 'savepoint', settlement_row.outcome != '', settlement_row.reason, exported_row.received_at < now64(3) - INTERVAL 10 MINUTE, 'abandoned', '') AS reason,
     exported_row.autocommit AS autocommit,
     if(exported_row.outcome = 'open' AND settlement_row.outcome != '', settlement_row.error_type, exported_row.transaction_error_type) AS transaction_error_type,
+    exported_row.sample_ratio AS sample_ratio,
     exported_row.constraint_name AS constraint_name,
     exported_row.constraint_kind AS constraint_kind,
     exported_row.constraint_table AS constraint_table,

@@ -1,0 +1,169 @@
+"""What is done around one execution of a statement. This is the hot path, and nothing here raises.
+
+Everything that can wait until the span leaves does: building attributes, encoding, span ids.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
+from opentelemetry.trace import Span, SpanContext, get_current_span
+
+from trueline.instrumentation import ambient, runtime, scope
+from trueline.instrumentation.adopted import adopt
+from trueline.instrumentation.connection import INFO_KEY, ConnectionState
+from trueline.instrumentation.connections import state_of
+from trueline.instrumentation.contrib import SPAN_ATTRIBUTE
+from trueline.instrumentation.database_errors import error_facts
+from trueline.instrumentation.entry import entry_of
+from trueline.instrumentation.guard import report, swallow
+from trueline.instrumentation.identity import EMPTY
+from trueline.instrumentation.records import StatementRecord
+from trueline.instrumentation.runtime import Runtime
+from trueline.instrumentation.semconv import Kind
+from trueline.instrumentation.statement import Plan
+
+#: Set on the execution context while a statement runs: a dialect's method may call that of its base class.
+_RUNNING: Final = "_trueline_running"
+_SUPPRESS_PLAIN: Final = "suppress_instrumentation"
+
+#: Started at (ns), the current span's context, the entry span, runtime, connection.
+Begun = tuple[int, SpanContext | None, Span | None, Runtime, ConnectionState]
+
+
+def begin(context: Any) -> Begun | None:
+    """A statement is about to run; None: not one of ours to watch."""
+    try:
+        current = runtime.active
+        values = context.__dict__
+        if current is None or values.get(_RUNNING):
+            return None
+        around = get_current()
+        parent = entry = None
+        if around:
+            if around.get(_SUPPRESS_INSTRUMENTATION_KEY) or around.get(_SUPPRESS_PLAIN):
+                return None
+            span = get_current_span(around)
+            parent = span.get_span_context()
+            if parent.is_valid:
+                entry = entry_of(span)
+            else:
+                parent = None
+        connection = context.root_connection
+        try:
+            state = connection._dbapi_connection.info[INFO_KEY]
+            holder = current.holder
+            if state.holder is not holder or state.generation != holder.generation or not state.url_known:
+                state = state_of(connection, current)
+        except (AttributeError, KeyError, NotImplementedError):
+            # Its first statement, the stand-in of an engine's first connect, or another SQLAlchemy.
+            state = state_of(connection, current)
+        if state is None:
+            return None
+        values[_RUNNING] = True
+        return ambient.now_ns(), parent, entry, current, state
+    except Exception as error:
+        swallow("execution.begin", error)
+        return None
+
+
+def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any) -> None:
+    """The statement succeeded."""
+    try:
+        ended_at = ambient.now_ns()
+        values = context.__dict__
+        values[_RUNNING] = False
+        started_at, parent, entry, current, state = begun
+        adopted = values.pop(SPAN_ATTRIBUTE, None)
+        if adopted is not None:
+            adopted = adopt(adopted)
+        many = context.executemany
+        plan = current.planner.plan(statement, state.system)
+        bound = scope.bound_identities.get()
+        identities = EMPTY
+        if plan.identities:
+            identities = current.extractor.extract(plan, parameters, executemany=many, bound=bound)
+        row_key = ""
+        if plan.row_filter and not many:
+            row_key = current.extractor.row_key(plan, parameters)
+        record = StatementRecord(
+            plan,
+            state.attributes,
+            state.orm_session_id,
+            started_at,
+            ended_at,
+            parent,
+            entry,
+            bound,
+            identities,
+            row_key,
+            _row_count(state, plan, cursor),
+            len(parameters) if many and isinstance(parameters, list) else 0,
+            None,
+            adopted,
+        )
+        state.statement_ran(record, context.root_connection)
+    except Exception as error:
+        swallow("execution.ran", error)
+
+
+def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: BaseException) -> None:
+    """The statement raised ``error``."""
+    try:
+        ended_at = ambient.now_ns()
+        values = context.__dict__
+        values[_RUNNING] = False
+        started_at, parent, entry, current, state = begun
+        adopted = values.pop(SPAN_ATTRIBUTE, None)
+        if adopted is not None:
+            adopted = adopt(adopted)
+        many = context.executemany
+        plan = current.planner.plan(statement, state.system)
+        bound = scope.bound_identities.get()
+        extractor = current.extractor
+        record = StatementRecord(
+            plan,
+            state.attributes,
+            state.orm_session_id,
+            started_at,
+            ended_at,
+            parent,
+            entry,
+            bound,
+            extractor.extract(plan, parameters, executemany=many, bound=bound) if plan.identities else EMPTY,
+            extractor.row_key(plan, parameters) if plan.row_filter and not many else "",
+            None,
+            len(parameters) if many and isinstance(parameters, list) else 0,
+            error_facts(error),
+            adopted,
+        )
+        connection = context.root_connection
+        state.statement_failed(
+            record, connection, error, disconnected=_disconnected(context, connection, error)
+        )
+    except Exception as internal:
+        swallow("execution.failed", internal)
+
+
+def _disconnected(context: Any, connection: Any, error: BaseException) -> bool:
+    if not isinstance(error, Exception):
+        return True
+    dialect = context.dialect
+    try:
+        return isinstance(error, dialect.loaded_dbapi.Error) and bool(
+            dialect.is_disconnect(error, connection.connection.dbapi_connection, context.cursor)
+        )
+    except Exception as internal:  # it reads the text of foreign exceptions
+        report("execution.disconnected", internal)
+        return False
+
+
+def _row_count(state: ConnectionState, plan: Plan, cursor: Any) -> int | None:
+    """Rows written or returned; None where the driver does not know (yet)."""
+    if state.system == "sqlite" and (plan.kind is not Kind.WRITE or plan.returning):
+        # sqlite3 counts while rows are fetched. The asyncio adapter has fetched them all.
+        fetched = getattr(cursor, "_rows", None)
+        return len(fetched) if fetched is not None else None
+    count = getattr(cursor, "rowcount", None)
+    return count if isinstance(count, int) and count >= 0 else None
