@@ -481,7 +481,7 @@ def test_an_error_of_our_own_is_a_warning_and_no_failure(
         raise ZeroDivisionError("of our own")
 
     monkeypatch.setattr(IdentityExtractor, "extract", broken)
-    warned = pytest.warns(TelemetryWarning, match="1 in after_cursor_execute")
+    warned = pytest.warns(TelemetryWarning, match=r"1 in \w+")
     with warned, recorded(logs=False), engine.begin() as connection:
         connection.execute(insert(Expense).values(user_id="1"))
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from opentelemetry import trace
+from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -24,7 +25,14 @@ from sqlalchemy.orm import Session
 from support.matrix import Base, Expense
 from support.recorder import Recorder
 
-from trueline.instrumentation import ConfigurationError, IdentityConfig, ai_call, ambient, runtime
+from trueline.instrumentation import (
+    ConfigurationError,
+    IdentityConfig,
+    ai_call,
+    ambient,
+    instrument,
+    runtime,
+)
 from trueline.instrumentation.testing import TelemetryWarning, recorded
 from trueline.instrumentation.testing.providers import own_loggers, own_tracers
 
@@ -98,6 +106,7 @@ def test_nothing_is_sent_and_nothing_switches_it_off(engine: Engine, monkeypatch
             "TRUELINE_DISABLED": "1",
             "TRUELINE_HOLD": "nonsense",
             "TRUELINE_LOGS": "0",
+            "TRUELINE_SAMPLE": "0",
         }.items():
             monkeypatch.setenv(name, value)
         with recorded() as telemetry:
@@ -174,6 +183,12 @@ def test_an_application_that_is_instrumented_goes_on_as_it_was(
     assert len(application.log_exporter.get_finished_logs()) == 2
 
 
+def test_an_application_that_samples_is_warned_of(record: Callable[..., Recorder]) -> None:
+    record(sample=0.01)
+    with pytest.warns(TelemetryWarning, match="what it leaves out is not recorded"), recorded():
+        pass
+
+
 def test_identities_that_come_too_late(record: Callable[..., Recorder]) -> None:
     record()
     with (
@@ -183,6 +198,14 @@ def test_identities_that_come_too_late(record: Callable[..., Recorder]) -> None:
         raise AssertionError("not reached")
     with recorded():
         pass
+
+
+def test_a_provider_that_cannot_be_listened_in_on(record: Callable[..., Recorder], engine: Engine) -> None:
+    instrument(tracer_provider=trace.NoOpTracerProvider(), logger_provider=own_loggers())
+    before = process_state(engine)
+    with pytest.raises(RuntimeError, match=r"NoOpTracerProvider.*nothing to listen in on"):
+        recorded().__enter__()
+    assert process_state(engine) == before
 
 
 def test_identities_inside_another_recording() -> None:
@@ -225,6 +248,29 @@ def test_an_application_with_a_provider_but_without_trueline(
     ]
     provider: Any = trace.get_tracer_provider()
     assert len(provider._active_span_processor._span_processors) == 1
+
+
+def test_contribs_instrumentation_of_the_application(
+    tmp_path: Path, application_provider: InMemorySpanExporter
+) -> None:
+    """Its spans of statements are adopted, each recorded once; while that goes on they are not sent."""
+    contrib = SQLAlchemyInstrumentor()
+    contrib.instrument(skip_dep_check=True)
+    try:
+        engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/contrib.db")
+        Base.metadata.create_all(engine)
+        application_provider.clear()
+        with recorded() as telemetry:
+            add(engine)
+            (write,) = telemetry.assert_committed("expenses", identity="12345", times=1)
+        engine.dispose()
+    finally:
+        contrib.uninstrument()
+
+    assert telemetry.writes == [write]
+    assert write.span.name.startswith("INSERT /")  # contrib's name
+    assert [span.name for span in application_provider.get_finished_spans()] == ["connect"]
+    assert telemetry.entries == []
 
 
 def test_a_tracer_kept_from_a_recording_leads_to_the_application_later(

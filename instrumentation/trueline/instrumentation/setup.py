@@ -51,6 +51,7 @@ class _Installed:
     processor: EntryProcessor
     log_handler: OtlpHandler | None
     contrib: bool
+    samples: bool
 
 
 _installed: _Installed | None = None
@@ -186,7 +187,9 @@ def _instrument(
         logging.getLogger().addHandler(handler)
     # Registered after the providers' own handlers, so it runs before them: what is held still gets out.
     atexit.register(holder.close)
-    _installed = _Installed(current, provider, loggers, processor, handler, contrib=False)
+    _installed = _Installed(
+        current, provider, loggers, processor, handler, contrib=False, samples=builder.samples
+    )
     try:
         runtime.install(current)
         wrap_dialects()
@@ -260,6 +263,11 @@ def installed_providers() -> tuple[trace.TracerProvider, _logs.LoggerProvider] |
     """The providers that Trueline sends through, None while it is off."""
     installed = _installed
     return None if installed is None else (installed.provider, installed.loggers)
+
+
+def is_sampling() -> bool:
+    """Whether a part of what happens is left out on purpose."""
+    return _installed is not None and _installed.samples
 
 
 def status() -> dict[str, Any]:

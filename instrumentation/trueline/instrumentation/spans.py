@@ -72,6 +72,7 @@ class SpanBuilder:
         self._tracer = tracer
         self._key_id = key_id
         self._sampler = sampler
+        self.samples = sampler is not None
 
     def emit(
         self, transaction: Transaction[StatementRecord], statements: list[StatementRecord], settled: bool

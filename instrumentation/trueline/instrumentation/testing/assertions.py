@@ -179,10 +179,9 @@ class Assertions:
 
     def _near(self, wanted: Wanted, found: Sequence[Statement]) -> list[str]:
         """What almost fits, and why it does not."""
+        known = {id(one) for one in found}
         rest = [
-            one
-            for one in self._recording().statements
-            if wanted.fits_action(one) and not any(one is other for other in found)
+            one for one in self._recording().statements if wanted.fits_action(one) and id(one) not in known
         ]
         near = []
         for one in sorted(rest, key=lambda one: not wanted.fits_identity(one)):

@@ -51,18 +51,18 @@ class _Builder:
         self._settled = {
             attributes[semconv.TRANSACTION_ID]: one
             for one in seen
-            if semconv.TRANSACTION_OUTCOME in (attributes := _attributes(one))
+            if semconv.TRANSACTION_OUTCOME in (attributes := one.attributes)
             and semconv.STATEMENT_KIND not in attributes
         }
 
     def build(self, logs: Iterable[ReadWriteLogRecord]) -> Recording:
         recording = self._recording
         recording.spans = [one.span for one in self._seen if one.ended is not None]
-        statements = [one for one in self._seen if semconv.STATEMENT_KIND in _attributes(one)]
+        statements = [one for one in self._seen if semconv.STATEMENT_KIND in one.attributes]
         undone = _undone(statements)
         joined = [self._join_of(one) for one in statements]
         self._outer_ids = {
-            _attributes(one)[semconv.TRANSACTION_ID]
+            one.attributes[semconv.TRANSACTION_ID]
             for one, join in zip(statements, joined, strict=True)
             if join is not None
         }
@@ -75,7 +75,7 @@ class _Builder:
             transaction.statements.append(statement)
             starts.append((one.started, statement))
         for one in self._seen:
-            attributes = _attributes(one)
+            attributes = one.attributes
             if semconv.TRANSACTION_ID in attributes:
                 continue
             if is_ai_span(attributes):
@@ -95,17 +95,17 @@ class _Builder:
         """Outcome and reason of each transaction; its own span knows best, and comes for writers only."""
         found: dict[str, tuple[Outcome, Reason | None]] = {}
         for one in statements:
-            attributes = _attributes(one)
+            attributes = one.attributes
             key, said = attributes[semconv.TRANSACTION_ID], _said(attributes)
             alone = id(one) in undone or semconv.ERROR_TYPE in attributes
             if key not in found or (said[0] is not Outcome.OPEN and not alone):
                 found[key] = said
         for key, settled in self._settled.items():
-            found[key] = _said(_attributes(settled))
+            found[key] = _said(settled.attributes)
         return found
 
     def _join_of(self, one: Seen) -> Join | None:
-        attributes = _attributes(one)
+        attributes = one.attributes
         if _is_control(attributes):
             return None
         session = attributes.get(semconv.ORM_SESSION_ID, "")
@@ -120,7 +120,7 @@ class _Builder:
     def _transaction(
         self, one: Seen, join: Join | None, outcomes: Mapping[str, tuple[Outcome, Reason | None]]
     ) -> Transaction:
-        attributes = _attributes(one)
+        attributes = one.attributes
         identifier: str = attributes[semconv.TRANSACTION_ID]
         found = self._transactions.get((identifier, join))
         if found is not None:
@@ -128,7 +128,7 @@ class _Builder:
         is_outer = join is None and identifier in self._outer_ids
         listed = self._recording.outer_transactions if is_outer else self._recording.transactions
         settled = self._settled.get(identifier)
-        said: Mapping[str, Any] = {} if settled is None else _attributes(settled)
+        said: Mapping[str, Any] = {} if settled is None else settled.attributes
         outcome, reason = outcomes[identifier]
         transaction = self._transactions[(identifier, join)] = Transaction(
             number=0 if is_outer else len(listed) + 1,
@@ -154,7 +154,7 @@ class _Builder:
     # -- statements ----------------------------------------------------------------------------------
 
     def _statement(self, one: Seen, transaction: Transaction, *, undone: bool) -> Statement:
-        attributes = _attributes(one)
+        attributes = one.attributes
         outcome, reason = _said(attributes)
         failed = attributes.get(semconv.ERROR_TYPE, "")
         if outcome is Outcome.OPEN:
@@ -188,6 +188,7 @@ class _Builder:
             undone=undone,
             is_control=_is_control(attributes),
             transaction=transaction,
+            attributes=attributes,
             span=one.span,
         )
 
@@ -225,7 +226,7 @@ class _Builder:
     # -- what is no statement ------------------------------------------------------------------------
 
     def _ai_call(self, one: Seen) -> AiCall:
-        attributes = _attributes(one)
+        attributes = one.attributes
         failed = one.span.status.status_code is StatusCode.ERROR or semconv.ERROR_TYPE in attributes
         call = AiCall(
             operation=attributes.get(semconv.GEN_AI_OPERATION_NAME, "") or one.span.name,
@@ -249,7 +250,7 @@ class _Builder:
         number = "" if context is None else f"{context.span_id:016x}"
         return Entry(
             name=one.span.name,
-            attributes=_attributes(one),
+            attributes=one.attributes,
             failed=one.span.status.status_code is StatusCode.ERROR,
             statements=[
                 statement
@@ -258,10 +259,6 @@ class _Builder:
             ],
             span=one.span,
         )
-
-
-def _attributes(one: Seen) -> Mapping[str, Any]:
-    return one.span.attributes or {}
 
 
 def _said(attributes: Mapping[str, Any]) -> tuple[Outcome, Reason | None]:
@@ -286,7 +283,7 @@ def _undone(statements: Sequence[Seen]) -> set[int]:
     ran: dict[str, list[int]] = {}
     savepoints: dict[str, list[tuple[str, int]]] = {}
     for one in statements:
-        attributes = _attributes(one)
+        attributes = one.attributes
         transaction = attributes[semconv.TRANSACTION_ID]
         so_far, open_ones = ran.setdefault(transaction, []), savepoints.setdefault(transaction, [])
         if not _is_control(attributes) or semconv.ERROR_TYPE in attributes:

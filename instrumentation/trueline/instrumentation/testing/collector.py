@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,13 @@ class Seen:
     ended: int | None
     is_entry: bool = False
     inside: tuple[str, ...] = ()
+    #: As they were when the span left: Trueline's are put together whenever they are read.
+    left_with: Mapping[str, Any] | None = None
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The span's attributes, so far if it is under way."""
+        return self.span.attributes or {} if self.left_with is None else self.left_with
 
 
 class Collector(SpanProcessor):
@@ -79,14 +87,14 @@ class Collector(SpanProcessor):
     @guarded("testing.on_end")
     def on_end(self, span: ReadableSpan) -> None:
         """A span ended."""
-        context = span.get_span_context()
+        context, attributes = span.get_span_context(), dict(span.attributes or {})
         with self._lock:
             seen = self._under_way.pop(0 if context is None else context.span_id, None)
             if seen is not None:
-                seen.span, seen.ended = span, ambient.now_ns()
+                seen.span, seen.ended, seen.left_with = span, ambient.now_ns(), attributes
                 return
             started = span.start_time or 0
-            self._seen.append(Seen(span, started, span.end_time or started))
+            self._seen.append(Seen(span, started, span.end_time or started, left_with=attributes))
 
     def shutdown(self) -> None:
         """Nothing: what was recorded stays readable."""

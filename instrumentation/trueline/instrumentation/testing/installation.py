@@ -26,7 +26,13 @@ from trueline.instrumentation.identity import IdentityConfig
 from trueline.instrumentation.options import ConfigurationError
 from trueline.instrumentation.providers import prepend_processor, remove_processor
 from trueline.instrumentation.runtime import Runtime
-from trueline.instrumentation.setup import installed_providers, instrument, is_instrumented, uninstrument
+from trueline.instrumentation.setup import (
+    installed_providers,
+    instrument,
+    is_instrumented,
+    is_sampling,
+    uninstrument,
+)
 from trueline.instrumentation.testing import providers
 from trueline.instrumentation.testing.collector import Collector
 from trueline.instrumentation.testing.fixed import FixedAmbient
@@ -48,32 +54,34 @@ class Installation:
         self.watcher = JoinWatcher()
         self._fixed: FixedAmbient | None = None
         self._entries: list[tuple[trace.TracerProvider, EntryProcessor]] = []
+        self._tracers: list[TracerProvider] = []
+        self._missed: object = None
         if is_instrumented():
-            if identities is not None:
-                raise ConfigurationError(
-                    "recorded(identities=...) comes too late: Trueline is on already, with the identities "
-                    "given to instrument(); leave them out here"
-                )
-        else:
-            self._switch_on(identities, logs=logs)
+            _check_what_is_on(identities)
+        self.watcher.listen()
+        try:
+            if not is_instrumented():
+                self._switch_on(identities, logs=logs)
+            self.runtime, self._loggers = self._find()
+        except BaseException:
+            self.remove()
+            raise
+
+    def _find(self) -> tuple[Runtime, _logs.LoggerProvider]:
         current, installed = runtime.current(), installed_providers()
         if current is None or installed is None:
-            self.remove()
             raise RuntimeError("Trueline could not be switched on; its log records say why")
-        self.runtime: Runtime = current
-        self._tracers: list[TracerProvider] = []
-        self._loggers: _logs.LoggerProvider = installed[1]
-        for provider in (installed[0], providers.global_tracers()):
-            if isinstance(provider, TracerProvider) and provider not in self._tracers:
-                self._tracers.append(provider)
-        if installed[0] not in self._tracers:
-            self.remove()
+        tracers, loggers = installed
+        if not isinstance(tracers, TracerProvider):
             raise RuntimeError(
                 "Trueline sends through a tracer provider that is not OpenTelemetry's SDK "
-                f"({type(installed[0]).__name__}): there is nothing to listen in on"
+                f"({type(tracers).__name__}): there is nothing to listen in on"
             )
-        self._missed: object = None
-        self.watcher.listen()
+        self._tracers.append(tracers)
+        application = providers.global_tracers()
+        if isinstance(application, TracerProvider) and application is not tracers:
+            self._tracers.append(application)
+        return current, loggers
 
     def _switch_on(self, identities: IdentityConfig | None, *, logs: bool) -> None:
         self._fixed = FixedAmbient()
@@ -145,6 +153,21 @@ class Installation:
         providers.step_back()
         uninstrument()
         self._fixed.remove()
+
+
+def _check_what_is_on(identities: IdentityConfig | None) -> None:
+    if identities is not None:
+        raise ConfigurationError(
+            "recorded(identities=...) comes too late: Trueline is on already, with the identities given to "
+            "instrument(); leave them out here"
+        )
+    if is_sampling():
+        warnings.warn(
+            "the application samples (sample=, TRUELINE_SAMPLE or follow_trace_sampler=): what it leaves out "
+            "is not recorded either",
+            TelemetryWarning,
+            stacklevel=5,
+        )
 
 
 _lock = threading.RLock()

@@ -11,16 +11,18 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-from sqlalchemy import event
-from sqlalchemy.engine import Connection, NestedTransaction
-from sqlalchemy.orm import Session, SessionTransaction
+from typing import TYPE_CHECKING, Any, Literal
 
 from trueline.instrumentation import ambient, scope
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState, cause_of, info_of
 from trueline.instrumentation.guard import guarded
 from trueline.instrumentation.transaction import Cause
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+    from sqlalchemy.orm import Session, SessionTransaction
+
+# SQLAlchemy itself is imported when a recording begins, as instrument() does.
 
 EndedBy = Literal["", "commit", "rollback", "close"]
 
@@ -62,11 +64,17 @@ class JoinWatcher:
 
     def listen(self) -> None:
         """Put the listeners on."""
+        from sqlalchemy import event
+        from sqlalchemy.orm import Session
+
         for name, listener in self._listeners:
             event.listen(Session, name, listener)
 
     def unlisten(self) -> None:
         """Take them off again."""
+        from sqlalchemy import event
+        from sqlalchemy.orm import Session
+
         for name, listener in self._listeners:
             event.remove(Session, name, listener)
 
@@ -129,6 +137,8 @@ def _joined(transaction: SessionTransaction, connection: Connection) -> bool:
 
     SQLAlchemy decided that when it joined, by join_transaction_mode; the result has no public name.
     """
+    from sqlalchemy.engine import NestedTransaction
+
     entry: Any = transaction._connections.get(connection)
     if entry is None:
         return False

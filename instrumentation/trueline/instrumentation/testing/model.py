@@ -68,6 +68,8 @@ class Statement:
     #: SAVEPOINT, RELEASE, ROLLBACK TO and their like.
     is_control: bool = field(repr=False)
     transaction: Transaction = field(repr=False, compare=False)
+    #: The attributes of its span, as they would leave the process.
+    attributes: Mapping[str, Any] = field(repr=False, compare=False)
     span: ReadableSpan = field(repr=False, compare=False)
 
     @property
@@ -78,11 +80,6 @@ class Statement:
         if self.undone or self.error:
             return Outcome.ROLLED_BACK
         return self.transaction.fate
-
-    @property
-    def attributes(self) -> Mapping[str, Any]:
-        """The attributes of its span, as they would leave the process."""
-        return self.span.attributes or {}
 
 
 @dataclass(slots=True, kw_only=True)

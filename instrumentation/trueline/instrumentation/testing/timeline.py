@@ -47,13 +47,15 @@ def _lines(recording: Recording, names: Names) -> Iterator[str]:
         (recording.ai_calls, "AI call"),
     )
     yield ", ".join(_counted(len(listed), noun) for listed, noun in counts)
+    several = len({statement.database for statement in recording.statements}) > 1
+    inside: dict[int, list[Statement | AiCall]] = {}
+    for item in recording.order:
+        for transaction in item.inside if isinstance(item, AiCall) else (item.transaction,):
+            inside.setdefault(id(transaction), []).append(item)
     entry = ""
     told: set[int] = set()
     for item in recording.order:
-        transaction = item.transaction if isinstance(item, Statement) else None
-        if isinstance(item, Statement) and (item.is_control or id(transaction) in told):
-            continue
-        if isinstance(item, AiCall) and item.inside:
+        if item.inside if isinstance(item, AiCall) else item.is_control or id(item.transaction) in told:
             continue
         if isinstance(item, Statement) and item.attributes.get(semconv.ENTRY_SPAN_ID, "") != entry:
             entry = item.attributes.get(semconv.ENTRY_SPAN_ID, "")
@@ -61,25 +63,13 @@ def _lines(recording: Recording, names: Names) -> Iterator[str]:
         if isinstance(item, AiCall):
             yield from wrapped("  ", _ai_call(item))
             continue
-        assert transaction is not None
-        told.add(id(transaction))
-        yield from _transaction(recording, transaction, names)
-
-
-def _transaction(recording: Recording, transaction: Transaction, names: Names) -> Iterator[str]:
-    yield from wrapped("  ", f"{_name(transaction)}: {describe(transaction)}")
-    inside: list[Statement | AiCall] = [
-        item
-        for item in recording.order
-        if (isinstance(item, Statement) and item.transaction is transaction and not item.is_control)
-        or (isinstance(item, AiCall) and any(one is transaction for one in item.inside))
-    ]
-    several = len({statement.database for statement in recording.statements}) > 1
-    for item in inside:
-        if isinstance(item, AiCall):
-            yield from wrapped("    ", _ai_call(item))
-        else:
-            yield from wrapped("    ", _statement(item, names, several_databases=several))
+        told.add(id(item.transaction))
+        yield from wrapped("  ", f"{_name(item.transaction)}: {describe(item.transaction)}")
+        for one in inside[id(item.transaction)]:
+            if isinstance(one, AiCall):
+                yield from wrapped("    ", _ai_call(one))
+            elif not one.is_control:
+                yield from wrapped("    ", _statement(one, names, several_databases=several))
 
 
 def _name(transaction: Transaction) -> str:
