@@ -139,7 +139,9 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
             adopted,
         )
         connection = context.root_connection
-        state.statement_failed(record, connection, disconnected=_disconnected(context, connection, error))
+        state.statement_failed(
+            record, connection, error, disconnected=_disconnected(context, connection, error)
+        )
     except Exception as internal:
         swallow("execution.failed", internal)
 

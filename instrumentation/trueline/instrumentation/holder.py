@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
@@ -63,6 +63,8 @@ class Holder:
         #: Counts forks: state made in another generation belongs to another process.
         self.generation = 0
         self.losses = Losses() if losses is None else losses
+        #: Work past SQLAlchemy, as far as it can be told: see setup.status().
+        self.unseen: Counter[str] = Counter()
         self._closed = False
         self._start_afresh()
         _holders.add(self)
@@ -82,6 +84,7 @@ class Holder:
         """In a forked child: what was held is the parent's to send."""
         self.generation += 1
         self.losses.after_fork()
+        self.unseen = Counter()
         self._start_afresh()
 
     # -- called from hooks ---------------------------------------------------------------------------

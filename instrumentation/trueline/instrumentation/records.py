@@ -33,6 +33,7 @@ class StatementRecord:
         "error",
         "failed",
         "identities",
+        "left",
         "orm_session_id",
         "parent",
         "plan",
@@ -88,6 +89,7 @@ class StatementRecord:
         self.tables = plan.tables
         self.failed = error is not None
         self.undone = False
+        self.left = False
         self.position = 0
         self.span_number_or_0 = 0
 
@@ -100,6 +102,11 @@ class StatementRecord:
             number = ambient.new_span_id() if adopted is None else adopted.context.span_id
             self.span_number_or_0 = number
         return number
+
+    @property
+    def many(self) -> bool:
+        """Several parameter sets in one execution."""
+        return self.batch > 1
 
     @property
     def span_id(self) -> str:

@@ -271,11 +271,16 @@ def is_sampling() -> bool:
 
 
 def status() -> dict[str, Any]:
-    """What Trueline did in this process: internal errors and losses by reason."""
+    """What Trueline did in this process: internal errors, losses by reason, and work that it could not see.
+
+    ``unseen`` counts ``checkouts`` of connections on which no statement of SQLAlchemy's ran, and
+    ``transactions`` that the driver had open when such a connection was given back.
+    """
     from trueline.instrumentation.guard import internal_errors
 
     return {
         "instrumented": _installed is not None,
         "internal_errors": dict(internal_errors),
         "losses": dict(_installed.runtime.holder.losses.total) if _installed is not None else {},
+        "unseen": dict(_installed.runtime.holder.unseen) if _installed is not None else {},
     }

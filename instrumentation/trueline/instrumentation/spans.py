@@ -297,8 +297,10 @@ class _TransactionFacts:
             attributes[semconv.TRANSACTION_OPEN_STATEMENTS] = transaction.tally.left_open
         if transaction.undone_ids:
             attributes[semconv.TRANSACTION_UNDONE] = tuple(transaction.undone_ids)
-        if first.orm_session_id:
-            attributes[semconv.ORM_SESSION_ID] = first.orm_session_id
+        if transaction.orm_session_id:
+            attributes[semconv.ORM_SESSION_ID] = transaction.orm_session_id
+        if transaction.isolation_level:
+            attributes[semconv.TRANSACTION_ISOLATION] = transaction.isolation_level
         _add_scope(attributes, first, self._key_id)
         return attributes
 
