@@ -30,6 +30,8 @@ from trueline.instrumentation.transaction import Tally
 from trueline.instrumentation.wire import Part
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
     from trueline.instrumentation.adopted import Adopted
     from trueline.instrumentation.database_errors import ErrorFacts
     from trueline.instrumentation.identity import Identities
@@ -65,12 +67,14 @@ class SpanBuilder:
         finish: Callable[[ReadableSpan], None] | None,
         tracer: trace.Tracer,
         key_id: str,
+        provider: TracerProvider | None = None,
         sampler: Sampler | None = None,
     ) -> None:
         self._origin = origin
         self._finish = finish
         self._tracer = tracer
         self._key_id = key_id
+        self._provider = provider
         self._sampler = sampler
 
     def emit(
@@ -84,6 +88,9 @@ class SpanBuilder:
             if not statements:
                 return
             place = transaction.place = _Place(statements[0])
+        if self._provider is not None and self._provider.resource is not self._origin.resource:
+            # A fork gave the child's provider a resource of its own: another instance id.
+            self._origin = Origin(self._provider.resource, self._origin.scope)
         endings: dict[tuple[Outcome, Reason | None], Part] = {}
         for record in statements:
             ending = transaction.outcome_of(record)
