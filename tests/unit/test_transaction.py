@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from trueline.instrumentation.semconv import LEGAL_REASONS, Outcome, Reason
-from trueline.instrumentation.transaction import Cause, Transaction
+from trueline.instrumentation.transaction import MAX_LEFT, MAX_UNDONE_LISTED, Cause, Transaction
 
 
 class Ran:
@@ -187,3 +187,41 @@ def test_every_rollback_has_a_reason_and_nothing_else_has() -> None:
     assert LEGAL_REASONS[Outcome.ROLLED_BACK] == frozenset(Reason)
     for outcome in (Outcome.COMMITTED, Outcome.OPEN, Outcome.UNKNOWN):
         assert not LEGAL_REASONS[outcome]
+
+
+def test_what_left_and_is_not_sent_yet_is_told_that_it_was_undone() -> None:
+    inside = Ran()
+    transaction = begun(Ran())
+    transaction.savepoint("s")
+    transaction.add(inside)
+    transaction.leave([inside])
+    transaction.rollback_to_savepoint("s")
+    transaction.committed()
+    assert transaction.outcome_of(inside) == (Outcome.ROLLED_BACK, Reason.SAVEPOINT)
+
+
+def test_what_left_is_remembered_only_while_a_savepoint_can_undo_it() -> None:
+    before, inside = Ran(), Ran()
+    transaction = begun(before)
+    transaction.leave([before])
+    assert transaction.left == []
+    transaction.savepoint("s")
+    transaction.add(inside)
+    transaction.leave([inside])
+    assert transaction.left == [inside]
+    transaction.release_savepoint("s")
+    assert transaction.left == []
+
+
+def test_what_left_inside_a_savepoint_is_bounded_and_named_once() -> None:
+    transaction = begun()
+    transaction.savepoint("s")
+    for _ in range(2 * MAX_LEFT):
+        statement = Ran()
+        transaction.add(statement)
+        transaction.leave([statement])
+    assert len(transaction.left) <= MAX_LEFT
+    transaction.rollback_to_savepoint("s")
+    transaction.rollback_to_savepoint("s")
+    assert len(transaction.undone_ids) == len(set(transaction.undone_ids)) == MAX_UNDONE_LISTED
+    assert transaction.left == []
