@@ -89,14 +89,16 @@ def test_switching_on_and_off_leaves_no_thread_and_no_callback_behind() -> None:
         things = (lifecycle._last_things, lifecycle._flushes, list(lifecycle._forkable), threads)
         return [len(each) for each in things]
 
-    before = counts()
-    for _ in range(20):
-        instrument(tracer_provider=TracerProvider(), logger_provider=LoggerProvider(), logs=False)
-        with create_engine("sqlite://").connect() as connection:
-            connection.execute(text("SELECT 1"))
-        uninstrument()
-    for thread in threading.enumerate():
-        if thread.name == "trueline":
-            thread.join(30)
-    after = counts()
-    assert all(now <= then for now, then in zip(after, before, strict=True)), (before, after)
+    def cycles(count: int) -> list[int]:
+        for _ in range(count):
+            instrument(tracer_provider=TracerProvider(), logger_provider=LoggerProvider(), logs=False)
+            with create_engine("sqlite://").connect() as connection:
+                connection.execute(text("SELECT 1"))
+            uninstrument()
+        for thread in threading.enumerate():
+            if thread.name == "trueline":
+                thread.join(30)
+        return counts()
+
+    # The last one may still be in some cache.
+    assert cycles(20) == cycles(1)

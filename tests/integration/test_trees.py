@@ -33,7 +33,15 @@ def parent(span: ReadableSpan) -> int | None:
 
 
 def trace(span: ReadableSpan) -> int:
-    return span.get_span_context().trace_id
+    context = span.get_span_context()
+    assert context is not None
+    return context.trace_id
+
+
+def own(span: ReadableSpan) -> int:
+    context = span.get_span_context()
+    assert context is not None
+    return context.span_id
 
 
 def test_in_a_script_the_transaction_is_the_root(engine: Engine, source: Recorder) -> None:
@@ -44,7 +52,7 @@ def test_in_a_script_the_transaction_is_the_root(engine: Engine, source: Recorde
     assert root.parent is None
     found = statements(source)
     assert len(found) == 2
-    assert {parent(span) for span in found} == {root.get_span_context().span_id}
+    assert {parent(span) for span in found} == {own(root)}
     assert {trace(span) for span in found} == {trace(root)}
 
 
@@ -52,7 +60,7 @@ def test_a_root_is_emitted_though_it_only_read(engine: Engine, source: Recorder)
     with engine.connect() as connection:
         connection.execute(select(Expense.user_id)).all()
     (root,), (read,) = transactions(source), statements(source)
-    assert parent(read) == root.get_span_context().span_id
+    assert parent(read) == own(root)
     assert trace(read) == trace(root)
 
 
@@ -62,17 +70,17 @@ def test_in_a_request_a_transaction_that_only_read_is_not(engine: Engine, source
         connection.execute(select(Expense.user_id)).all()
     (read,) = statements(source)
     assert transactions(source) == []
-    assert parent(read) == named(source, "request").get_span_context().span_id
+    assert parent(read) == own(named(source, "request"))
 
 
 def test_under_a_span_statements_and_transaction_are_siblings(engine: Engine, source: Recorder) -> None:
     tracer = get_tracer("test", tracer_provider=source.provider)
     with tracer.start_as_current_span("request"), engine.begin() as connection:
         connection.execute(insert(Expense).values(user_id="7"))
-    request = named(source, "request").get_span_context()
+    request = named(source, "request")
     (transaction,), (write,) = transactions(source), statements(source)
-    assert parent(transaction) == parent(write) == request.span_id
-    assert trace(transaction) == trace(write) == request.trace_id
+    assert parent(transaction) == parent(write) == own(request)
+    assert trace(transaction) == trace(write) == trace(request)
 
 
 @pytest.mark.parametrize("bind", [bind_identity, bind_message])
@@ -86,7 +94,7 @@ def test_a_bound_job_is_one_trace(engine: Engine, source: Recorder, bind: type[b
     (transaction,), (write,) = transactions(source), statements(source)
     assert {trace(span) for span in source.spans() if span.name != "connect"} == {trace(entry)}
     for span in (transaction, write, named(source, "chat")):
-        assert parent(span) == entry.get_span_context().span_id
+        assert parent(span) == own(entry)
     for span in (transaction, write):
         assert (span.attributes or {})[semconv.ENTRY_NAME] == "job"
 
@@ -113,7 +121,7 @@ def test_what_leaves_early_hangs_under_the_root_that_comes_later(engine: Engine,
     early, late = sorted(statements(source), key=lambda span: span.start_time or 0)
     assert (early.attributes or {})[semconv.TRANSACTION_OUTCOME] == "open"
     assert (late.attributes or {})[semconv.TRANSACTION_OUTCOME] == "committed"
-    assert parent(early) == parent(late) == root.get_span_context().span_id
+    assert parent(early) == parent(late) == own(root)
     assert trace(early) == trace(late) == trace(root)
 
 
@@ -129,5 +137,5 @@ def test_an_async_script_likewise(async_engine: AsyncEngine, source: Recorder) -
     asyncio.run(_write(async_engine))
     (root,), (write,) = transactions(source), statements(source)
     assert root.parent is None
-    assert parent(write) == root.get_span_context().span_id
+    assert parent(write) == own(root)
     assert trace(write) == trace(root)
