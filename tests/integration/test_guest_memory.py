@@ -161,7 +161,8 @@ def counted() -> dict[str, int]:
         "threads": threading.active_count(),
         "handlers": len(logging.getLogger().handlers),
         "wrapped methods": len(dialects._wrapped),
-        "holders": len(holder._holders),
+        "forkable": len(lifecycle._forkable),
+        "last things": len(lifecycle._last_things) + len(lifecycle._flushes),
         "listeners": len(registry._key_to_collection),
         "dialect classes changed": sum(
             "trueline" in getattr(method, "__module__", "") or hasattr(method, "__wrapped__")

@@ -40,6 +40,8 @@ _SQLITE: Final = {
     "CHECK": ConstraintKind.CHECK,
     "FOREIGN KEY": ConstraintKind.FOREIGN_KEY,
 }
+#: RAISE() in a trigger: the text is its author's.
+_SQLITE_TRIGGER: Final = 1811
 _SQLITE_FAILED: Final = re.compile(
     r"(UNIQUE|PRIMARY KEY|NOT NULL|CHECK|FOREIGN KEY) constraint failed(?:: (?P<what>[^\n]*))?"
 )
@@ -55,17 +57,21 @@ _MYSQL_CHECK: Final = re.compile(r"(?i)constraint ['`](?P<name>[^'`]*)['`]")
 
 #: Where the part of a message begins that quotes rows, statements or parameters.
 _TAIL: Final = re.compile(
+    r"(?<=unable to open database)(?: file)?:|"
     r"\n\s*(?:DETAIL|CONTEXT|HINT|LINE \d+|QUERY|STATEMENT|WHERE|INTERNAL QUERY)\b"
     r"|\[SQL:|\[parameters:|\(Background on this error"
     r"|(?i:\bfailing row contains\b|\bunnamed portal parameter\b|\bfor query argument\b|\bKey \()"
 )
 #: A quoted text in a message may be a value; behind these words it is a name.
 _NAMED: Final = re.compile(
-    r"(?i)\b(?:constraint|index|relation|table|columns?|schema|database|type|domain|function|role|sequence"
+    r"(?i)\b(?:constraint|index|relation|table|columns?|schema|database|type|domain|function|sequence"
     r"|view|trigger|savepoint|cursor|collation|extension|parameter|field|for key)\s*$"
 )
 _QUOTED: Final = re.compile(
-    r"\"(?:[^\"]|\"\")*(?:\"|\Z)|(?<!\w)'(?:[^'\\]|\\.|'')*(?:'|\Z)|`[^`]*(?:`|\Z)", re.DOTALL
+    r"\"(?:[^\"]|\"\")*(?:\"|\Z)|(?<!\w)'(?:[^'\\]|\\.|'')*(?:'|\Z)|`[^`]*(?:`|\Z)"
+    # A server that speaks another language quotes with its marks.
+    r"|«[^»]*(?:»|\Z)|»[^«]*(?:«|\Z)|[„“”][^“”]*(?:[“”]|\Z)|[‚‘’][^‘’]*(?:[‘’]|\Z)|「[^」]*(?:」|\Z)",  # noqa: RUF001
+    re.DOTALL,
 )
 _NAME_IN_QUOTES: Final = re.compile(r"[^\W\d][\w$.]{0,127}")
 #: Unquoted values: numbers, addresses, digests and UUIDs.
@@ -101,6 +107,14 @@ def error_facts(exception: BaseException) -> ErrorFacts:
         return _facts(exception)
     except Exception:  # a driver's attributes are foreign code
         return ErrorFacts(_class_name(exception), "")
+
+
+def description_of(exception: BaseException) -> str:
+    """The description of a database's error; "" for any other exception: its text is the application's."""
+    for one in (exception, getattr(exception, "orig", None)):
+        if isinstance(one, BaseException) and _is_of_a_driver(one):
+            return error_facts(one).description
+    return ""
 
 
 def clean_description(text: str) -> str:
@@ -140,7 +154,19 @@ def _facts(exception: BaseException) -> ErrorFacts:
         number = _mysql_number(one)
         if number:
             return _mysql(one, number)
-    return ErrorFacts(_class_name(exception), "", description=clean_description(str(exception)))
+    description = clean_description(str(exception)) if _is_of_a_driver(exception) else ""
+    return ErrorFacts(_class_name(exception), "", description=description)
+
+
+def _is_of_a_driver(exception: BaseException) -> bool:
+    """Whether a driver made the text, and not code of the application that a driver called.
+
+    Told by the names of PEP 249's hierarchy, of which SQLAlchemy's wrappers have a copy.
+    """
+    names = {base.__name__ for base in type(exception).__mro__}
+    return "Error" in names and not names.isdisjoint(
+        {"InterfaceError", "DatabaseError", "Warning", "PostgresError", "MySQLError"}
+    )
 
 
 def _chain(exception: BaseException) -> list[BaseException]:
@@ -156,8 +182,14 @@ def _chain(exception: BaseException) -> list[BaseException]:
 
 def _postgresql(exception: BaseException, sqlstate: str) -> ErrorFacts:
     name = table = column = message = detail = ""
+    spoken = False
     for one in _chain(exception):
         source: Any = getattr(one, "diag", None) or one
+        file = _text(getattr(source, "source_file", None)) or _text(
+            getattr(one, "server_source_filename", None)
+        )
+        # A procedural language (pl_exec.c, plpy_elog.c): RAISE says what its author wrote, under any code.
+        spoken = spoken or file.startswith("pl")
         name = name or _text(getattr(source, "constraint_name", None))
         table = table or _text(getattr(source, "table_name", None))
         column = column or _text(getattr(source, "column_name", None))
@@ -167,6 +199,10 @@ def _postgresql(exception: BaseException, sqlstate: str) -> ErrorFacts:
         message = (
             message or _text(getattr(source, "message_primary", None)) or _text(getattr(one, "message", None))
         )
+    if spoken:
+        message = ""
+    elif not message:
+        message = str(exception)
     kind = _SQLSTATES.get(sqlstate)
     columns: tuple[str, ...] = ()
     if kind is ConstraintKind.NOT_NULL and column:
@@ -180,7 +216,7 @@ def _postgresql(exception: BaseException, sqlstate: str) -> ErrorFacts:
         constraint_kind=kind or "",
         constraint_table=table if kind is not None else "",
         constraint_columns=columns,
-        description=clean_description(message or str(exception)),
+        description=clean_description(message),
     )
 
 
@@ -217,7 +253,7 @@ def _sqlite(error: BaseException) -> ErrorFacts:
         constraint_kind=kind or "",
         constraint_table=table,
         constraint_columns=columns,
-        description=clean_description(message),
+        description="" if code == _SQLITE_TRIGGER else clean_description(message),
     )
 
 
