@@ -43,6 +43,7 @@ class ConnectionState:
 
     __slots__ = (
         "__weakref__",
+        "asked",
         "attributes",
         "driver",
         "explicit",
@@ -66,6 +67,8 @@ class ConnectionState:
         self.tells_aborted = tells_aborted(driver)
         self.system = system
         self.facts = facts
+        #: The server was asked who it is, or cannot be.
+        self.asked = False
         self.url_known = False
         #: Attributes of every statement span on this connection.
         self.attributes = Part(facts.attributes())

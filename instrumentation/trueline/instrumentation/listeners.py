@@ -20,7 +20,7 @@ from sqlalchemy.pool import Pool
 
 from trueline.instrumentation import dialects, runtime
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState, info_of
-from trueline.instrumentation.connections import new_state, state_of
+from trueline.instrumentation.connections import known_state
 from trueline.instrumentation.guard import guarded, swallow
 
 _session_states: weakref.WeakKeyDictionary[Session, weakref.WeakSet[ConnectionState]] = (
@@ -37,9 +37,7 @@ def _pool_connect(dbapi_connection: Any, record: Any) -> None:
     current = runtime.current()
     if current is not None:
         # The pool's dialect is the engine's. SQLAlchemy offers no public way from a record to it.
-        dialect = record._ConnectionRecord__pool._dialect
-        dialects.cover(dialect)
-        record.info[INFO_KEY] = new_state(current, dbapi_connection, dialect)
+        dialects.cover(record._ConnectionRecord__pool._dialect)
 
 
 def _record_state(record: Any) -> ConnectionState | None:
@@ -57,6 +55,9 @@ def _pool_reset(dbapi_connection: Any, record: Any, reset_state: Any) -> None:
         state = _record_state(record)
         if state is not None:
             state.returning = True
+            if not state.asked:
+                # It was in a transaction at its first statement. At the next one there is time to ask.
+                state.url_known = False
             if state.transaction is not None:
                 state.reset(
                     transaction_was_reset=reset_state.transaction_was_reset,
@@ -106,7 +107,7 @@ def _after_begin(session: Session, transaction: Any, connection: Connection) -> 
     current = runtime.current()
     if current is None:
         return
-    state = state_of(connection, current)
+    state = known_state(connection, current)
     if state is None:
         return
     number = _session_numbers.get(session)

@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,11 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from trueline.instrumentation import contrib, runtime, semconv
 from trueline.instrumentation._version import __version__
+from trueline.instrumentation.announcements import forget
 from trueline.instrumentation.async_exit import unwrap_async, wrap_async
-from trueline.instrumentation.connections import forget_announced
 from trueline.instrumentation.dialects import unwrap_dialects, wrap_dialects
 from trueline.instrumentation.entry import EntryProcessor
+from trueline.instrumentation.events import DeferredEvents
 from trueline.instrumentation.guard import guarded
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
@@ -49,6 +51,7 @@ class _Installed:
     """What uninstrument() has to take away again."""
 
     runtime: Runtime
+    events: DeferredEvents
     provider: trace.TracerProvider
     processor: EntryProcessor
     log_handler: OtlpHandler | None
@@ -73,6 +76,7 @@ def instrument(
     log_arguments: bool | None = None,
     hold: float | None = None,
     database_name: str | None = None,
+    database_names: Mapping[str, str] | None = None,
     sample: float | None = None,
     follow_trace_sampler: bool | None = None,
     tracer_provider: trace.TracerProvider | None = None,
@@ -99,6 +103,7 @@ def instrument(
         follow_trace_sampler: drop statements of traces that the trace sampler dropped, unless they did not
             commit. Default False: rules need every write and read of an identity.
         database_name: the operator's own name for the database, stronger than any fingerprint.
+        database_names: for several databases, names by ``host:port/database`` or by fingerprint.
 
     Raises:
         ConfigurationError: an argument or a TRUELINE_* variable has an impossible value.
@@ -118,6 +123,7 @@ def instrument(
         log_arguments=log_arguments,
         hold=hold,
         database_name=database_name,
+        database_names=database_names,
         sample=sample,
         follow_trace_sampler=follow_trace_sampler,
     )
@@ -158,17 +164,28 @@ def _instrument(
         ),
     )
     emit_event = EventEmitter(loggers)
-    holder = Holder(builder.emit, options.hold, losses=losses, idle=lambda: losses.report(emit_event))
+    events = DeferredEvents(emit_event)
+
+    def idle() -> None:
+        losses.report(emit_event)
+        events.send()
+
+    holder = Holder(builder.emit, options.hold, losses=losses, idle=idle)
     current = Runtime(
         tracer=tracer,
         planner=Planner(options.identities),
         extractor=extractor,
         holder=holder,
         key_id=hasher.key_id,
-        emit_event=emit_event,
-        database_name=options.database_name,
+        emit_event=events,
+        database_names=options.database_names,
     )
-    processor = EntryProcessor(holder.flush)
+
+    def flush() -> None:
+        holder.flush()
+        events.send()
+
+    processor = EntryProcessor(flush)
     prepend_processor(provider, processor)
     handler = None
     if options.logs and not root_has_otel_handler():
@@ -176,6 +193,7 @@ def _instrument(
         logging.getLogger().addHandler(handler)
     # Registered after the providers' own handlers, so it runs before them: what is held still gets out.
     atexit.register(holder.close)
+    atexit.register(events.send)
     runtime.install(current)
     wrap_dialects()
     listen()
@@ -183,7 +201,7 @@ def _instrument(
     switched_on = options.spans == "contrib" and contrib.activate(provider)
     if options.spans == "own" and "opentelemetry.instrumentation.sqlalchemy" in sys.modules:
         contrib.warn_if_doubled()
-    _installed = _Installed(current, provider, processor, handler, switched_on)
+    _installed = _Installed(current, events, provider, processor, handler, switched_on)
 
 
 def _sqlalchemy_is_supported() -> bool:
@@ -230,12 +248,14 @@ def _uninstrument() -> None:
     unlisten()
     runtime.install(None)
     unwrap_dialects()
-    forget_announced()
+    forget()
     unwrap_async()
     if installed.contrib:
         contrib.deactivate()
     installed.runtime.holder.close()
+    installed.events.send()
     atexit.unregister(installed.runtime.holder.close)
+    atexit.unregister(installed.events.send)
     remove_processor(installed.provider, installed.processor)
     if installed.log_handler is not None:
         logging.getLogger().removeHandler(installed.log_handler)
