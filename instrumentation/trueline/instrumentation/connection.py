@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trueline.instrumentation import ambient, scope
@@ -210,8 +211,10 @@ class ConnectionState:
         """The driver's commit raised."""
         transaction = self.transaction
         if transaction is not None and not transaction.ended:
+            facts = error_facts(error)
+            cause = replace(cause_of(error), violation=facts if facts.constraint_kind else None)
             with transaction.lock:
-                transaction.commit_failed(connection_lost=connection_lost, cause=cause_of(error))
+                transaction.commit_failed(connection_lost=connection_lost, cause=cause)
         self.settle()
 
     def rolled_back(self) -> None:

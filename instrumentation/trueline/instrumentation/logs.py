@@ -20,7 +20,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from trueline.instrumentation import semconv
 from trueline.instrumentation._version import __version__
 from trueline.instrumentation.block import qualified_name
-from trueline.instrumentation.database_errors import clean_description
+from trueline.instrumentation.database_errors import error_facts
 from trueline.instrumentation.guard import guarded
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor
 
@@ -109,7 +109,7 @@ class OtlpHandler(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             attributes["exception.type"] = qualified_name(type(error))
-            attributes["exception.message"] = clean_description(str(error))
+            attributes["exception.message"] = error_facts(error).description
             # Without the message, which stands at the end of a formatted exception.
             attributes["exception.stacktrace"] = "".join(traceback.format_tb(error.__traceback__))[
                 -_MAX_TEXT:
