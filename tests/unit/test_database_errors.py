@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from trueline.instrumentation.database_errors import ErrorFacts, clean_description, error_facts
+from trueline.instrumentation.database_errors import ErrorFacts, error_facts
+from trueline.instrumentation.descriptions import clean_description
 
 CANARY = "canary7731"
 TABLES = """

@@ -56,10 +56,8 @@ _SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
 #: Source files of PostgreSQL's procedural languages: message and diagnostics are what a function made them.
 _RAISED_IN: Final = re.compile(r"(?:.*/)?pl(?:_exec|perl|py_\w+|tcl|v8\w*)\.\w+")
 _RAISED: Final = "raised by a function in the database"
-#: SQLite: after these an identifier of the statement's text stands without quotes.
-_SQLITE_NAMES: Final = re.compile(
-    r"(?:no such (?:table|column|index|view): |^table |has no column named )([^\W\d][\w$.]*)"
-)
+#: SQLite: here a table of the statement's text stands without quotes.
+_SQLITE_TABLE: Final = re.compile(r"(?:no such table: |^table )([^\W\d][\w$]*)(?=$| )")
 _SQLITE_ERROR: Final = 1
 _SQLITE_CONSTRAINT_TRIGGER: Final = 1811
 
@@ -184,7 +182,7 @@ def _sqlite(error: BaseException) -> ErrorFacts:
             table, columns = parts[0][0], tuple(part[2] for part in parts if part[2])
     names = {name, table, *columns}
     if code == _SQLITE_ERROR:
-        names.update(_SQLITE_NAMES.findall(message))
+        names.update(_SQLITE_TABLE.findall(message))
     return ErrorFacts(
         error_type=status or _class_name(error),
         status_code=status,

@@ -71,7 +71,7 @@ _TOKEN: Final = re.compile(
     re.DOTALL,
 )
 _PUNCTUATION: Final = frozenset(".,:;()[]=-/<>")
-_MASKED: Final = re.compile(r"\?(?:[^\w\s\"'`()\[\]]*\s*\?)+")
+_MASKED: Final = re.compile(r"[-.]*\?(?:[^\w\s\"'`()\[\]]*\s*\?)*")
 
 
 def clean_description(text: str, names: Collection[str] = ()) -> str:
