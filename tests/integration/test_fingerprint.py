@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 from support.clusters import Cluster, cluster_folder, new_cluster
 from support.postgres import Postgres
 from support.recorder import Recorder
+from support.tcp_proxy import switch_to
 
 from trueline.instrumentation import semconv
 from trueline.instrumentation.semconv import Role, Rung
@@ -108,6 +109,20 @@ def test_two_clusters_differ(recorder: Recorder, clusters: Clusters, postgres_se
     other = rungs(seen(recorder, postgres_server.set(drivername="postgresql+psycopg")))
     assert one.keys() == other.keys() == {Rung.SYSTEM_IDENTIFIER, Rung.ENDPOINT}
     assert not set(one.values()) & set(other.values())
+
+
+def test_a_failover_behind_one_address_is_noticed_without_a_pool_too(
+    recorder: Recorder, clusters: Clusters
+) -> None:
+    """An answer of a moment ago is not taken again when the server says unasked that it is another one."""
+    ports = [clusters.primary.port, clusters.replica.port, clusters.primary.port]
+    with switch_to("127.0.0.1", ports) as switch:
+        engine = create_engine(clusters.primary.tcp.set(port=switch), poolclass=NullPool)
+        for _ in ports:
+            with engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+    roles = [statement[semconv.DATABASE_ROLE] for statement in recorder.statements()]
+    assert roles == [Role.PRIMARY, Role.REPLICA, Role.PRIMARY]
 
 
 def test_databases_of_one_cluster_differ_a_copy_by_template_too(

@@ -19,7 +19,8 @@ from support.postgres import Postgres
 from support.recorder import Recorder
 from support.tcp_proxy import proxy_to
 
-from trueline.instrumentation import guard, instrument, semconv, uninstrument
+from trueline.instrumentation import guard, instrument, recollection, semconv, uninstrument
+from trueline.instrumentation.database import DatabaseFacts
 from trueline.instrumentation.drivers import DriverStatus, transaction_status
 from trueline.instrumentation.semconv import Rung
 
@@ -102,8 +103,9 @@ def cluster(postgres_server: URL) -> Iterator[Cluster]:
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_it_is_one_statement_outside_of_any_transaction(
-    recorder: Recorder, cluster: Cluster, driver: str
+    recorder: Recorder, cluster: Cluster, driver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(recollection, "FRESH_SECONDS", 0.0)
     before = len(cluster.log.read_text())
     # Two connections: what the dialect asks of a new engine's first one is not ours.
     app = App(cluster.tcp, driver, poolclass=NullPool)
@@ -247,6 +249,45 @@ def test_pools_ask_once_a_connection_also_with_pre_ping(
     app.run(scalar("SELECT 1"), scalar("SELECT 2"), scalar("SELECT 3"))
     assert cluster.log.read_text().count(MARK) - before == 1
     assert identified(recorder) == [True] * 3
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_without_a_pool_the_last_answer_is_taken_again_for_a_moment(
+    recorder: Recorder, cluster: Cluster, driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recollection, "FRESH_SECONDS", 3600.0)
+    before = cluster.log.read_text().count(MARK)
+    app = App(cluster.tcp, driver, poolclass=NullPool)
+    path = iter(["public", "public", "elsewhere", "public"])
+
+    def connects(connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SET search_path = {next(path)}")
+        cursor.close()
+        connection.commit()
+
+    event.listen(app.sync, "connect", connects)
+    app.run(scalar("SELECT 1"), scalar("SELECT 2"), scalar("SELECT 3"), scalar("SELECT 4"))
+    assert schemas(recorder) == ["public", "public", None, "public"]
+    assert len({str(s[semconv.DATABASE_FINGERPRINT]) for s in recorder.statements()}) == 1
+    assert cluster.log.read_text().count(MARK) - before == 2, "once a search path"
+
+    monkeypatch.setattr(recollection, "FRESH_SECONDS", 0.0)
+    App(cluster.tcp, driver, poolclass=NullPool).run(scalar("SELECT 1"), scalar("SELECT 2"))
+    assert cluster.log.read_text().count(MARK) - before == 4
+
+
+def test_what_cannot_be_told_apart_is_always_asked(recorder: Recorder, cluster: Cluster) -> None:
+    """A server that does not report its search path, as those before 18, and every other pool."""
+    with psycopg.connect(cluster.dsn) as connection:
+        null, queue = (create_engine(cluster.tcp, poolclass=pool).pool for pool in (NullPool, QueuePool))
+        told = recollection.reported(null, connection)
+        assert told is not None
+        assert "off" in told, "in_hot_standby"
+        assert recollection.reported(queue, connection) is None
+    assert recollection.reported(null, object()) is None
+    recollection.remember(null, None, DatabaseFacts("postgresql"))
+    assert recollection.recall(null, None) is None
 
 
 def test_connections_older_than_trueline_are_asked_when_there_is_time(

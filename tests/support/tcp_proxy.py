@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 
 class Proxy:
@@ -22,7 +22,8 @@ class Proxy:
         self.seen = threading.Event()
         #: How often the trigger was seen.
         self.triggered = 0
-        self._target = (host, port)
+        #: Where connections go, one after the other; the last one stays.
+        self.targets = [(host, port)]
         self._trigger = trigger
         self._action = action
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -36,7 +37,8 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:  # closed
                 return
-            server = socket.create_connection(self._target)
+            target = self.targets.pop(0) if len(self.targets) > 1 else self.targets[0]
+            server = socket.create_connection(target)
             self._sockets += [client, server]
             threading.Thread(target=self._pass_on, args=(client, server, True), daemon=True).start()
             threading.Thread(target=self._pass_on, args=(server, client, False), daemon=True).start()
@@ -71,5 +73,16 @@ def proxy_to(host: str, port: int, trigger: bytes, action: str) -> Iterator[Prox
     proxy = Proxy(host, port, trigger, action)
     try:
         yield proxy
+    finally:
+        proxy.close()
+
+
+@contextlib.contextmanager
+def switch_to(host: str, ports: Sequence[int]) -> Iterator[int]:
+    """The port of a proxy whose connections go to each of ``ports`` in turn, as after a failover."""
+    proxy = Proxy(host, ports[0], b"\0never\0", "hang")
+    proxy.targets = [(host, port) for port in ports]
+    try:
+        yield proxy.port
     finally:
         proxy.close()

@@ -17,6 +17,7 @@ from trueline.instrumentation.connection import INFO_KEY, ConnectionState, info_
 from trueline.instrumentation.database import DatabaseFacts, with_url
 from trueline.instrumentation.fingerprint import probe
 from trueline.instrumentation.guard import report
+from trueline.instrumentation.recollection import recall, remember, reported
 from trueline.instrumentation.runtime import Runtime
 from trueline.instrumentation.url_variable import variable_of
 from trueline.instrumentation.wire import Part
@@ -82,7 +83,13 @@ def _ask(state: ConnectionState, connection: Connection) -> None:
     facts: DatabaseFacts | None = DatabaseFacts(system=system_of(state.system))
     if connection.dialect not in _died:
         try:
-            facts = probe(system_of(state.system), state.driver, raw, owner=connection.engine.pool)
+            pool = connection.engine.pool
+            key = reported(pool, raw)
+            facts = recall(pool, key)
+            if facts is None:
+                facts = probe(system_of(state.system), state.driver, raw, owner=pool)
+                if facts is not None:
+                    remember(pool, key, facts)
         except Exception as error:
             report("fingerprint.probe", error)
             if _is_closed(raw):

@@ -53,7 +53,7 @@ system table tables tablespace target temporary terminated terminating test text
 there this time timed timeout timestamp timestamptz timezone tls to token too trailing transaction
 transactions transport trigger truncate truncated try trying tsquery tsvector tuple type types unable
 undefined unexpected unexpectedly union unique unit unknown unlimited unlock unrecognized unsupported
-until unusable update updated use used user uses using utf8 uuid value values varchar variable variables
+until unusable update updated use used user uses using uuid value values varchar variable variables
 varying version view violated violates violating violation waiting was when where which while will with
 within without work would write writing wrong xml yet you your zero zone
 """
