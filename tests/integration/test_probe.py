@@ -72,7 +72,9 @@ def scalar(statement: str) -> Callable[[sa.Connection], Any]:
 
 
 def driver_state(connection: sa.Connection) -> tuple[bool, str]:
-    """Autocommit and transaction status of the driver's connection, as the application gets it."""
+    """Autocommit and transaction status of the driver's connection, once it was asked and rolled back."""
+    connection.execute(text("SELECT 1"))
+    connection.rollback()
     dbapi: Any = connection.connection.dbapi_connection
     driver = connection.dialect.driver
     if driver == "psycopg" and connection.dialect.is_async:
@@ -143,7 +145,7 @@ def test_isolation_levels_stay(recorder: Recorder, postgres: Postgres, driver: s
         ),
     )
     assert (state[0], isolation, later) == (level == "AUTOCOMMIT", shown, "repeatable read")
-    assert identified(recorder) == [True, True]
+    assert identified(recorder) == [True] * 3
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -336,7 +338,7 @@ def test_an_error_of_the_server_reaches_nobody(
         with psycopg.connect(postgres.dsn, autocommit=True) as connection:
             connection.execute("GRANT EXECUTE ON FUNCTION pg_is_in_recovery() TO PUBLIC")
             connection.execute("DROP ROLE refused")
-    assert identified(recorder) == [False]
+    assert identified(recorder) == [False, False]
     # Once, not at every checkout of a connection that will be refused again.
     assert guard.internal_errors.pop("fingerprint.probe") == 1
 
