@@ -13,8 +13,19 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
 from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -24,7 +35,7 @@ from support.recorder import Recorder
 from trueline.instrumentation import ai_call, bind_identity, wire
 from trueline.instrumentation.exporter import CountingBatchProcessor, OtlpExporter
 from trueline.instrumentation.losses import EXPORT_FAILED, QUEUE_FULL, Losses
-from trueline.instrumentation.own_spans import OwnSpan
+from trueline.instrumentation.own_spans import OwnSpan, encode_plain
 
 pytestmark = pytest.mark.sqlalchemy_matrix
 
@@ -90,6 +101,32 @@ def test_our_encoding_says_what_opentelemetrys_says(
     assert flat(ours) == flat(encode_spans(spans))
 
 
+def test_spans_of_others_are_encoded_alike(exporter: OtlpExporter) -> None:
+    memory = InMemorySpanExporter()
+    provider = TracerProvider(span_limits=SpanLimits(max_attributes=4))
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    tracer = provider.get_tracer("others", "1", schema_url="https://example.org/1")
+    remote = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))
+    state = SpanContext(3, 4, is_remote=True, trace_flags=TraceFlags(1), trace_state=TraceState([("a", "b")]))
+    with tracer.start_as_current_span("plain", attributes={"a": 1, "b": [True, False], "c": 0.5, "d": b"x"}):
+        with tracer.start_as_current_span("inner", kind=SpanKind.SERVER) as inner:
+            inner.set_status(StatusCode.ERROR, "why")
+        with tracer.start_as_current_span("with an event") as span:
+            span.add_event("something", {"x": 1})
+        with tracer.start_as_current_span("with a link", links=[Link(remote)]):
+            pass
+        with tracer.start_as_current_span("dropped", attributes=dict.fromkeys("abcdef", 1)):
+            pass
+    for around in (remote, state):
+        context = set_span_in_context(NonRecordingSpan(around))
+        tracer.start_span("remote", context=context, kind=SpanKind.CONSUMER).end()
+    spans = list(memory.get_finished_spans())
+    assert len(spans) == 7
+    assert [span.name for span in spans if encode_plain(span) is not None] == ["inner", "plain", "remote"]
+    ours = ExportTraceServiceRequest.FromString(exporter.encode(spans))
+    assert flat(ours) == flat(encode_spans(spans))
+
+
 values = st.recursive(
     st.none()
     | st.booleans()
@@ -148,8 +185,6 @@ def test_what_cannot_be_sent_is_counted(
 def test_what_does_not_fit_into_the_queue_is_counted(
     engine: Engine, source: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
     spans = some_of_everything(engine, source)
     losses, memory = Losses(), InMemorySpanExporter()
     processor = CountingBatchProcessor(

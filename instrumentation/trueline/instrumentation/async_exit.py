@@ -68,12 +68,12 @@ def _replace(owner: type, name: str, wrap: Callable[[Any], Any]) -> None:
 
 def _watched_exit(original: Any) -> Any:
     @functools.wraps(original)
-    async def wrapper(self: Any, kind: Any, value: Any, traceback: Any) -> Any:
-        token = scope.leaving_with.set(value)
+    async def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        leaving = _leave(args[1] if len(args) > 1 else kwargs.get("value"))
         try:
-            return await original(self, kind, value, traceback)
+            return await original(self, *args, **kwargs)
         finally:
-            scope.leaving_with.reset(token)
+            _left(leaving)
 
     return wrapper
 
@@ -81,10 +81,21 @@ def _watched_exit(original: Any) -> Any:
 def _watched_call(original: Any) -> Any:
     @functools.wraps(original)
     async def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        token = scope.leaving_with.set(sys.exc_info()[1] or scope.leaving_with.get())
+        leaving = _leave(sys.exc_info()[1], or_as_around=True)
         try:
             return await original(self, *args, **kwargs)
         finally:
-            scope.leaving_with.reset(token)
+            _left(leaving)
 
     return wrapper
+
+
+@guarded("async_exit.leave")
+def _leave(error: BaseException | None, *, or_as_around: bool = False) -> scope.Leaving:
+    return scope.Leaving(scope.leaving_with() if error is None and or_as_around else error)
+
+
+@guarded("async_exit.left")
+def _left(leaving: scope.Leaving | None) -> None:
+    if leaving is not None:
+        leaving.over()

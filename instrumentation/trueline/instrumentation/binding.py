@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from opentelemetry import trace
 
-from trueline.instrumentation import runtime, scope, semconv
+from trueline.instrumentation import ambient, runtime, scope, semconv
 from trueline.instrumentation.block import Block
 from trueline.instrumentation.entry import entry_of
 from trueline.instrumentation.guard import guarded
@@ -87,7 +87,11 @@ class bind_identity(Block):  # noqa: N801 - used like a function, as contextlib'
                 entry.set_attributes(attributes | self._entry_attributes())
             return
         attributes |= {semconv.ENTRY_KIND: self._KIND, **self._entry_attributes()}
-        self._hold(current.tracer.start_span(self._entry or _script_name(), attributes=attributes))
+        self._hold(
+            current.tracer.start_span(
+                self._entry or _script_name(), attributes=attributes, start_time=ambient.now_ns()
+            )
+        )
 
     def _entry_attributes(self) -> dict[str, Any]:
         return {}

@@ -9,7 +9,7 @@ from typing import Any, Self
 from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
-from trueline.instrumentation import semconv
+from trueline.instrumentation import ambient, semconv
 
 
 class Block:
@@ -69,7 +69,7 @@ class Block:
         if error is not None and not isinstance(error, GeneratorExit):
             span.set_status(Status(StatusCode.ERROR))
             span.set_attribute(semconv.ERROR_TYPE, qualified_name(type(error)))
-        span.end()
+        span.end(ambient.now_ns())
 
 
 def qualified_name(kind: type[BaseException]) -> str:

@@ -18,11 +18,13 @@ from trueline.instrumentation.database import DatabaseFacts
 from trueline.instrumentation.database_errors import error_facts
 from trueline.instrumentation.drivers import (
     DriverStatus,
+    batch_may_halt,
+    error_aborts,
     statement_autocommitted,
-    tells_aborted,
     transaction_status,
 )
 from trueline.instrumentation.guard import report
+from trueline.instrumentation.isolation import level_in, level_of
 from trueline.instrumentation.semconv import Reason
 from trueline.instrumentation.statement import Control
 from trueline.instrumentation.transaction import Cause, Transaction
@@ -31,12 +33,17 @@ from trueline.instrumentation.wire import Part
 if TYPE_CHECKING:
     from trueline.instrumentation.holder import Holder
     from trueline.instrumentation.records import StatementRecord
+    from trueline.instrumentation.statement import Plan
 
 INFO_KEY = "trueline"
 MAX_CAUSES = 8
 
 # These end a block without anything having gone wrong in it.
-_NOT_ERRORS = (GeneratorExit, StopIteration, StopAsyncIteration)
+_NOT_ERRORS = (StopIteration, StopAsyncIteration)
+_OPEN = (DriverStatus.IN_TRANSACTION, DriverStatus.IN_ERROR)
+
+#: Why a rollback happens: the reason, and the exception that caused it.
+Why = tuple[Reason, Cause | None]
 
 
 class ConnectionState:
@@ -46,18 +53,20 @@ class ConnectionState:
         "__weakref__",
         "asked",
         "attributes",
+        "deciding",
         "driver",
         "explicit",
         "facts",
         "generation",
         "holder",
+        "level_is_known",
         "orm_session_id",
         "owned_by_session",
         "returning",
         "system",
-        "tells_aborted",
         "transaction",
         "url_known",
+        "used",
     )
 
     def __init__(self, holder: Holder, driver: str, system: str, facts: DatabaseFacts) -> None:
@@ -65,7 +74,6 @@ class ConnectionState:
         #: A fork makes the child's copy of this state worthless: the connection is the parent's.
         self.generation = holder.generation
         self.driver = driver
-        self.tells_aborted = tells_aborted(driver)
         self.system = system
         self.facts = facts
         #: The server was asked who it is, or cannot be.
@@ -78,40 +86,55 @@ class ConnectionState:
         self.explicit = False
         #: The pool is taking the connection back.
         self.returning = False
+        #: The dialect ends a two-phase transaction; what it runs and rolls back for that decides nothing.
+        self.deciding = False
+        #: A statement of SQLAlchemy's ran since the connection was taken from the pool.
+        self.used = False
+        #: SQL text has not changed the isolation level of the whole session.
+        self.level_is_known = True
         self.orm_session_id = ""
         self.owned_by_session = False
 
     # -- statements ----------------------------------------------------------------------------------
 
-    def _transaction_for_statement(self) -> Transaction[StatementRecord]:
+    def _transaction_for_statement(self, connection: Any) -> Transaction[StatementRecord]:
         """The transaction that a statement belongs to, begun if need be."""
         if self.returning:
             self.returned()
+        self.used = True
         transaction = self.transaction
         if transaction is not None and transaction.ended:
             self.settle()
             transaction = None
         if transaction is None:
             transaction = self.transaction = Transaction(ambient.new_transaction_id())
+            if self.level_is_known:
+                transaction.isolation_level = level_of(connection)
             scope.transaction_opened(transaction)
+        if self.orm_session_id:
+            transaction.orm_session_id = transaction.orm_session_id or self.orm_session_id
         return transaction
 
     def statement_ran(self, record: StatementRecord, connection: Any) -> None:
         """A statement succeeded on SQLAlchemy's ``connection``."""
-        transaction = self._transaction_for_statement()
-        control = record.plan.control
+        transaction = self._transaction_for_statement(connection)
+        control = None if self.deciding else record.plan.control
         if control is None:
-            if not (transaction.confirmed or self.explicit) and self._autocommitted(
+            if not (transaction.confirmed or self.explicit or self.deciding) and self._autocommitted(
                 transaction, record, connection
             ):
-                self._autocommit(record)
+                self._autocommit(transaction, record)
                 return
             with transaction.lock:
+                if not record.reads and not record.writes:
+                    self._note_isolation_level(transaction, record.plan)
                 transaction.add(record)
                 self.holder.hold(transaction)
             return
         with transaction.lock:
             # Neither SAVEPOINT nor the ROLLBACK TO that answers it is undone by the latter.
+            if control is Control.BEGIN:
+                self._note_isolation_level(transaction, record.plan)
             if control is not Control.SAVEPOINT:
                 self._control(transaction, control, record.plan.control_name)
             transaction.add(record)
@@ -124,9 +147,18 @@ class ConnectionState:
         if transaction.ended:
             self.settle()
 
-    def statement_failed(self, record: StatementRecord, connection: Any, *, disconnected: bool) -> None:
-        """A statement raised."""
-        transaction = self._transaction_for_statement()
+    def _note_isolation_level(self, transaction: Transaction[StatementRecord], plan: Plan) -> None:
+        level, whole_session = level_in(plan)
+        if whole_session:
+            self.level_is_known = False
+        elif level:
+            transaction.isolation_level = level
+
+    def statement_failed(
+        self, record: StatementRecord, connection: Any, error: BaseException, *, disconnected: bool
+    ) -> None:
+        """A statement raised ``error``."""
+        transaction = self._transaction_for_statement(connection)
         if (
             not disconnected
             and not (transaction.confirmed or self.explicit)
@@ -135,34 +167,75 @@ class ConnectionState:
             and not transaction.left
             and self._autocommitted(transaction, record, connection)
         ):
-            self._autocommit(record)
+            self._autocommit(transaction, record)
             return
-        server_said_so = record.error is not None and bool(record.error.status_code)
+        raw = _raw(connection)
+        aborts = not disconnected and self._aborts(raw, error)
         with transaction.lock:
             transaction.add(record)
-            transaction.statement_failed(aborts=self.system == "postgresql" and server_said_so)
+            transaction.statement_failed(aborts=aborts)
             self.holder.hold(transaction)
+        if disconnected:
+            return
+        if record.plan.control is Control.COMMIT:
+            self._commit_refused(transaction, raw, error)
+        elif transaction.wrote and self._status(raw) is DriverStatus.IDLE:
+            # INSERT OR ROLLBACK, a full disk, a deadlock: the error ended the whole transaction.
+            with transaction.lock:
+                transaction.rolled_back(Reason.EXCEPTION, cause_of(error))
+            self.settle()
 
-    def fetch_failed(self, error: BaseException) -> None:
+    def fetch_failed(self, error: BaseException, dbapi_connection: Any) -> None:
         """Reading rows of an earlier statement raised: the server then aborts the transaction too."""
         transaction = self.transaction
-        if transaction is not None and not transaction.ended and self.system == "postgresql":
+        if transaction is not None and not transaction.ended and self._aborts(dbapi_connection, error):
             with transaction.lock:
-                transaction.statement_failed(aborts=bool(error_facts(error).status_code))
+                transaction.statement_failed(aborts=True)
+
+    def _aborts(self, dbapi_connection: Any, error: BaseException) -> bool:
+        if self.system != "postgresql":
+            return False
+        try:
+            return error_aborts(self.driver, dbapi_connection, error)
+        except Exception as problem:  # a driver's attributes are foreign code
+            report("connection.aborts", problem)
+            return True
+
+    def _commit_refused(
+        self, transaction: Transaction[StatementRecord], dbapi_connection: Any, error: BaseException
+    ) -> None:
+        """COMMIT raised on a healthy connection: over on most servers, as open as before on SQLite."""
+        facts = error_facts(error)
+        cause = replace(cause_of(error), violation=facts if facts.constraint_kind else None)
+        with transaction.lock:
+            if self._status(dbapi_connection) is DriverStatus.IN_TRANSACTION:
+                transaction.commit_refused(cause)
+                return
+            transaction.commit_failed(connection_lost=False, cause=cause)
+        self.settle()
 
     def _autocommitted(
         self, transaction: Transaction[StatementRecord], record: StatementRecord, connection: Any
     ) -> bool:
         """Whether the statement was committed by itself; otherwise the transaction may be confirmed."""
+        if transaction.wrote:
+            # Once a transaction has written, only its end can end it.
+            return False
         by_itself = statement_autocommitted(self.driver, _raw(connection), writes=record.writes)
         # Known once, this is true until the transaction ends.
         transaction.confirmed = by_itself is False
         return bool(by_itself)
 
-    def _autocommit(self, record: StatementRecord) -> None:
+    def _autocommit(self, around: Transaction[StatementRecord], record: StatementRecord) -> None:
+        """A transaction of one statement; ``around``: the one that was begun and stays empty."""
         transaction: Transaction[StatementRecord] = Transaction(ambient.new_transaction_id(), autocommit=True)
+        transaction.isolation_level = around.isolation_level
+        transaction.orm_session_id = self.orm_session_id
         transaction.add(record)
-        if record.error is not None:
+        if record.error is not None and record.many and batch_may_halt(self.driver):
+            transaction.statement_failed(aborts=False)
+            transaction.ended_unseen()
+        elif record.error is not None:
             transaction.statement_failed(aborts=False)
             transaction.rolled_back(Reason.EXCEPTION, Cause(record.error.error_type))
             transaction.settle()
@@ -190,7 +263,27 @@ class ConnectionState:
 
     def before_commit(self, dbapi_connection: Any) -> bool:
         """Whether the server will answer the commit that follows with a rollback."""
-        return self._status(dbapi_connection) is DriverStatus.IN_ERROR
+        status = self._status(dbapi_connection)
+        self._check_still_open(status)
+        return status is DriverStatus.IN_ERROR
+
+    def before_rollback(self, dbapi_connection: Any) -> Why | None:
+        """Why the rollback that follows happens; None if there is nothing that it could end."""
+        self._check_still_open(self._status(dbapi_connection))
+        transaction = self.transaction
+        if transaction is None or transaction.ended:
+            return None
+        return self._why_rolled_back()
+
+    def _check_still_open(self, status: DriverStatus) -> None:
+        """The driver's connection was committed or rolled back past SQLAlchemy: nobody saw which."""
+        transaction = self.transaction
+        if transaction is None or transaction.ended:
+            return
+        if status is DriverStatus.IDLE and transaction.wrote and not transaction.prepared:
+            with transaction.lock:
+                transaction.ended_unseen()
+            self.settle()
 
     def _status(self, dbapi_connection: Any) -> DriverStatus:
         try:
@@ -207,33 +300,48 @@ class ConnectionState:
                 transaction.committed(aborted=aborted)
         self.settle()
 
-    def commit_failed(self, error: BaseException, *, connection_lost: bool) -> None:
+    def commit_failed(self, error: BaseException, dbapi_connection: Any, *, connection_lost: bool) -> None:
         """The driver's commit raised."""
         transaction = self.transaction
-        if transaction is not None and not transaction.ended:
-            facts = error_facts(error)
-            cause = replace(cause_of(error), violation=facts if facts.constraint_kind else None)
-            with transaction.lock:
-                transaction.commit_failed(connection_lost=connection_lost, cause=cause)
-        self.settle()
-
-    def rolled_back(self) -> None:
-        """The driver's rollback is called; should it raise, the server rolls back all the same."""
-        transaction = self.transaction
         if transaction is None or transaction.ended:
-            return
-        reason, cause = self._why_rolled_back()
-        with transaction.lock:
-            transaction.rolled_back(reason, cause)
-        if self.returning:
-            # The pool's own rollback: nothing more will be learned.
             self.settle()
+        elif connection_lost or transaction.prepared:
+            with transaction.lock:
+                transaction.commit_failed(connection_lost=True, cause=cause_of(error))
+            self.settle()
+        else:
+            self._commit_refused(transaction, dbapi_connection, error)
 
-    def _why_rolled_back(self) -> tuple[Reason, Cause | None]:
+    def prepared(self) -> None:
+        """PREPARE TRANSACTION succeeded: from now on the transaction does not depend on the connection."""
+        if self.transaction is not None:
+            self.transaction.prepared = True
+
+    def rolled_back(self, why: Why | None, dbapi_connection: Any, *, raised: bool = False) -> None:
+        """The driver's rollback returned, or raised: the server rolls back then all the same."""
+        transaction = self.transaction
+        if transaction is None or transaction.ended or why is None:
+            return
+        if raised and transaction.prepared:
+            with transaction.lock:
+                transaction.ended_unseen()
+            self.settle()
+        elif raised or self._status(dbapi_connection) not in _OPEN:
+            with transaction.lock:
+                transaction.rolled_back(*why)
+            if self.returning:
+                # The pool's own rollback: nothing more will be learned.
+                self.settle()
+        # Otherwise the driver did nothing: asyncpg and psycopg2 leave alone what SQL text began.
+
+    def _why_rolled_back(self) -> Why:
         if self.returning:
             # Nobody closed the connection: the pool found it, after its holder was collected.
             return Reason.ABANDONED, None
-        error = sys.exc_info()[1] or scope.leaving_with.get()
+        error = _leaving_with()
+        if isinstance(error, GeneratorExit):
+            # A generator was closed before it was done: nobody asked for a rollback.
+            return Reason.NOT_COMMITTED, None
         if error is not None and not isinstance(error, _NOT_ERRORS):
             abandoned = isinstance(error, asyncio.CancelledError)
             return (Reason.ABANDONED if abandoned else Reason.EXCEPTION), cause_of(error)
@@ -242,9 +350,25 @@ class ConnectionState:
     def session_rolled_back(self) -> None:
         """The ORM session that owns the transaction was rolled back by a call, not by being closed."""
         transaction = self.transaction
-        if transaction is not None and self.owned_by_session:
+        if transaction is None or not self.owned_by_session:
+            return
+        if not isinstance(_leaving_with(), GeneratorExit):
             with transaction.lock:
                 transaction.correct(Reason.EXPLICIT)
+
+    def given_back(self, dbapi_connection: Any) -> None:
+        """The pool takes the connection back. Count what was done on it past SQLAlchemy."""
+        self.returning = True
+        self.orm_session_id = ""
+        if not self.asked:
+            # It was in a transaction at its first statement. At the next one there is time to ask.
+            self.url_known = False
+        if self.used:
+            self.used = False
+            return
+        self.holder.unseen["checkouts"] += 1
+        if self._status(dbapi_connection) in _OPEN:
+            self.holder.unseen["transactions"] += 1
 
     def reset(self, *, transaction_was_reset: bool, only_terminated: bool) -> None:
         """The pool resets the connection; a rollback of its own follows."""
@@ -265,6 +389,8 @@ class ConnectionState:
         """An ORM session begins to use the connection; ``owned``: it also ends what it begins."""
         if self.returning:
             self.returned()
+        # A new transaction begins: nothing more will be learned of an ended one.
+        self.settle()
         self.orm_session_id = number
         self.owned_by_session = owned
 
@@ -272,6 +398,9 @@ class ConnectionState:
         """The connection was back in the pool."""
         self.returning = False
         self.settle()
+        if self.transaction is not None and self.transaction.is_empty:
+            # Everything committed by itself; the next user may have another isolation level.
+            self.transaction = None
         self.orm_session_id = ""
         self.owned_by_session = False
 
@@ -280,7 +409,10 @@ class ConnectionState:
         transaction = self.transaction
         if transaction is not None and not transaction.ended:
             with transaction.lock:
-                transaction.rolled_back(Reason.ABANDONED, None if error is None else cause_of(error))
+                if transaction.prepared:
+                    transaction.ended_unseen()
+                else:
+                    transaction.rolled_back(Reason.ABANDONED, None if error is None else cause_of(error))
         self.settle()
 
     def settle(self) -> None:
@@ -290,6 +422,7 @@ class ConnectionState:
             return
         self.transaction = None
         self.explicit = False
+        self.owned_by_session = False
         transaction.settle()
         self.holder.settled(transaction)
 
@@ -300,6 +433,11 @@ class ConnectionState:
                 self.lost()
         except Exception as error:
             report("connection.del", error)
+
+
+def _leaving_with() -> BaseException | None:
+    """The exception that is being handled here, or with which an async block is being left."""
+    return sys.exc_info()[1] or scope.leaving_with()
 
 
 def _raw(connection: Any) -> Any:

@@ -1,4 +1,4 @@
-"""From SQLAlchemy's connections to ours: one state a pooled connection, made when it is first used.
+"""From SQLAlchemy's connections to ours: one state a pooled connection, made when it connects.
 
 The server is asked which database it is right before the connection's first statement: by then every listener
 has run, so that the search path is the one that the application will use, and the driver has not begun a
@@ -62,11 +62,12 @@ def known_state(connection: Connection, current: Runtime) -> ConnectionState | N
         return None  # the dialect looks around on an engine's very first connection
     state: ConnectionState | None = info.get(INFO_KEY)
     if state is None or state.generation != current.holder.generation or state.holder is not current.holder:
-        state = info[INFO_KEY] = _new_state(connection.dialect, current, state)
+        state = info[INFO_KEY] = new_state(connection.dialect, current, state)
     return state
 
 
-def _new_state(dialect: Any, current: Runtime, before: ConnectionState | None) -> ConnectionState:
+def new_state(dialect: Any, current: Runtime, before: ConnectionState | None = None) -> ConnectionState:
+    """The state of a connection, not asked yet; ``before``: the one that a parent or predecessor left."""
     facts = DatabaseFacts(system=system_of(dialect.name))
     inherited = before is not None and before.holder is current.holder
     if inherited and before is not None:
@@ -95,6 +96,7 @@ def _ask(state: ConnectionState, connection: Connection) -> None:
             if _is_closed(raw):
                 _died.add(connection.dialect)
                 raise ConnectionDied(error) from None
+            facts = DatabaseFacts(system=system_of(state.system))
     if facts is not None:
         state.asked = True
         state.facts = facts

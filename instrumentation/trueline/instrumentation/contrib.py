@@ -34,7 +34,7 @@ def activate(provider: trace.TracerProvider) -> bool:
         return False
     instrumentor = _instrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:
-        return False
+        return False  # by the application, which will also switch it off
     if find_spec("greenlet") is None:
         logger.warning(
             "trueline: spans='contrib' needs the package greenlet beside SQLAlchemy %s; "

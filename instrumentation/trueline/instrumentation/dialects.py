@@ -107,9 +107,9 @@ def _watched_commit(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def do_commit(self: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
         state = None if runtime.active is None else ending.state_in_transaction(connection)
-        if state is None:
+        if state is None or state.deciding:
             return original(self, connection, *args, **kwargs)
-        aborted = ending.will_be_refused(state, connection) if state.tells_aborted else False
+        aborted = ending.will_be_refused(state, connection)
         try:
             result = original(self, connection, *args, **kwargs)
         except BaseException as error:
@@ -125,12 +125,61 @@ def _watched_rollback(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def do_rollback(self: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
         state = None if runtime.active is None else ending.state_in_transaction(connection)
-        if state is not None:
-            # Before the call: an exception of the rollback's own would hide the one that caused it.
-            ending.rolled_back(state)
-        return original(self, connection, *args, **kwargs)
+        if state is None or state.deciding:
+            return original(self, connection, *args, **kwargs)
+        # Before the call: an exception of the rollback's own would hide the one that caused it.
+        why = ending.before_rollback(state, connection)
+        try:
+            result = original(self, connection, *args, **kwargs)
+        except BaseException:
+            ending.rolled_back(state, why, connection, raised=True)
+            raise
+        ending.rolled_back(state, why, connection)
+        return result
 
     return do_rollback
+
+
+def _watched_prepare(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def do_prepare_twophase(self: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+        state = None if runtime.active is None else ending.state_in_transaction(connection)
+        if state is None:
+            return original(self, connection, *args, **kwargs)
+        try:
+            result = original(self, connection, *args, **kwargs)
+        except BaseException as error:
+            ending.commit_failed(self, state, connection, error)
+            raise
+        ending.prepared(state)
+        return result
+
+    return do_prepare_twophase
+
+
+def _deciding(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Dialects end a two-phase transaction by statements, and by rolling the connection back after them."""
+
+    @functools.wraps(original)
+    def decide(self: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+        state = None if runtime.active is None else ending.state_in_transaction(connection)
+        if state is None:
+            return original(self, connection, *args, **kwargs)
+        state.deciding = True
+        try:
+            return original(self, connection, *args, **kwargs)
+        finally:
+            state.deciding = False
+
+    return decide
+
+
+def _watched_commit_twophase(original: Callable[..., Any]) -> Callable[..., Any]:
+    return _watched_commit(_deciding(original))
+
+
+def _watched_rollback_twophase(original: Callable[..., Any]) -> Callable[..., Any]:
+    return _watched_rollback(_deciding(original))
 
 
 _METHODS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
@@ -139,6 +188,7 @@ _METHODS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
     "do_execute_no_params": _watched_execute_no_params,
     "do_commit": _watched_commit,
     "do_rollback": _watched_rollback,
-    "do_commit_twophase": _watched_commit,
-    "do_rollback_twophase": _watched_rollback,
+    "do_prepare_twophase": _watched_prepare,
+    "do_commit_twophase": _watched_commit_twophase,
+    "do_rollback_twophase": _watched_rollback_twophase,
 }

@@ -16,12 +16,20 @@ class DriverStatus(Enum):
     UNKNOWN = "unknown"
 
 
-def _libpq(dbapi_connection: Any) -> DriverStatus:
-    # psycopg and psycopg2 number libpq's states alike; psycopg's asyncio adapter hides the connection.
-    connection = getattr(dbapi_connection, "_connection", dbapi_connection)
-    return _LIBPQ_STATES.get(int(connection.info.transaction_status), DriverStatus.UNKNOWN)
+def _psycopg(dbapi_connection: Any) -> DriverStatus:
+    return _LIBPQ_STATES.get(dbapi_connection.pgconn.transaction_status, DriverStatus.UNKNOWN)
 
 
+def _psycopg_async(dbapi_connection: Any) -> DriverStatus:
+    # SQLAlchemy's adapter hides the connection.
+    return _LIBPQ_STATES.get(dbapi_connection._connection.pgconn.transaction_status, DriverStatus.UNKNOWN)
+
+
+def _psycopg2(dbapi_connection: Any) -> DriverStatus:
+    return _LIBPQ_STATES.get(dbapi_connection.info.transaction_status, DriverStatus.UNKNOWN)
+
+
+#: libpq's numbers of its states.
 _LIBPQ_STATES = {
     0: DriverStatus.IDLE,
     1: DriverStatus.IN_TRANSACTION,  # a command is under way, as with a server-side cursor
@@ -38,27 +46,26 @@ def _asyncpg(dbapi_connection: Any) -> DriverStatus:
 
 def _sqlite(dbapi_connection: Any) -> DriverStatus:
     connection = getattr(dbapi_connection, "_connection", dbapi_connection)
+    if getattr(connection, "autocommit", None) is False:
+        # Python 3.12: the driver itself begins the next transaction as soon as one has ended.
+        return DriverStatus.UNKNOWN
     return DriverStatus.IN_TRANSACTION if connection.in_transaction else DriverStatus.IDLE
 
 
 def _sqlite_autocommits(dbapi_connection: Any) -> bool:
     connection = getattr(dbapi_connection, "_connection", dbapi_connection)
-    return connection.isolation_level is None and not connection.in_transaction
+    by_itself = connection.isolation_level is None or getattr(connection, "autocommit", None) is True
+    return by_itself and not connection.in_transaction
 
 
 _STATUS: dict[str, Callable[[Any], DriverStatus]] = {
-    "psycopg": _libpq,
-    "psycopg_async": _libpq,
-    "psycopg2": _libpq,
+    "psycopg": _psycopg,
+    "psycopg_async": _psycopg_async,
+    "psycopg2": _psycopg2,
     "asyncpg": _asyncpg,
     "pysqlite": _sqlite,
     "aiosqlite": _sqlite,
 }
-
-
-def tells_aborted(driver: str) -> bool:
-    """Whether the driver tells an aborted transaction from a healthy one."""
-    return _STATUS.get(driver) is _libpq
 
 
 def transaction_status(driver: str, dbapi_connection: Any) -> DriverStatus:
@@ -78,3 +85,26 @@ def statement_autocommitted(driver: str, dbapi_connection: Any, *, writes: bool)
     if status is DriverStatus.UNKNOWN:
         return None
     return status is DriverStatus.IDLE
+
+
+def error_aborts(driver: str, dbapi_connection: Any, error: BaseException | None) -> bool:
+    """Whether a PostgreSQL server has aborted the transaction after ``error``.
+
+    A value that the driver itself refused to send was never seen by the server, though asyncpg gives its
+    exception a SQLSTATE all the same.
+    """
+    status = transaction_status(driver, dbapi_connection)
+    if driver in ("psycopg", "psycopg_async", "psycopg2") and status is not DriverStatus.UNKNOWN:
+        return status is DriverStatus.IN_ERROR
+    if driver == "asyncpg":
+        return any(getattr(one, "severity", None) for one in (error, getattr(error, "__cause__", None)))
+    return bool(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None))
+
+
+#: Drivers whose executemany is all or nothing, outside a transaction too.
+_WHOLE_BATCHES = frozenset({"psycopg", "psycopg_async", "asyncpg"})
+
+
+def batch_may_halt(driver: str) -> bool:
+    """Whether an executemany that fails may have committed some of its rows, outside a transaction."""
+    return driver not in _WHOLE_BATCHES

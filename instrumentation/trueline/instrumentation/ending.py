@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from trueline.instrumentation import runtime
-from trueline.instrumentation.connection import INFO_KEY, ConnectionState
+from trueline.instrumentation.connection import INFO_KEY, ConnectionState, Why
 from trueline.instrumentation.guard import guarded, swallow
 
 
@@ -53,10 +53,22 @@ def commit_failed(dialect: Any, state: ConnectionState, connection: Any, error: 
     lost = not isinstance(error, Exception)
     if not lost and isinstance(error, dialect.loaded_dbapi.Error):
         lost = bool(dialect.is_disconnect(error, _dbapi_connection(connection), None))
-    state.commit_failed(error, connection_lost=lost)
+    state.commit_failed(error, _dbapi_connection(connection), connection_lost=lost)
+
+
+@guarded("ending.prepared")
+def prepared(state: ConnectionState) -> None:
+    """PREPARE TRANSACTION returned."""
+    state.prepared()
+
+
+@guarded("ending.before_rollback")
+def before_rollback(state: ConnectionState, connection: Any) -> Why | None:
+    """The driver's rollback is about to be called: why?"""
+    return state.before_rollback(_dbapi_connection(connection))
 
 
 @guarded("ending.rolled_back")
-def rolled_back(state: ConnectionState) -> None:
-    """The driver's rollback is about to be called."""
-    state.rolled_back()
+def rolled_back(state: ConnectionState, why: Why | None, connection: Any, *, raised: bool = False) -> None:
+    """The driver's rollback returned, or raised."""
+    state.rolled_back(why, _dbapi_connection(connection), raised=raised)

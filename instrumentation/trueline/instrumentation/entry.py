@@ -35,12 +35,10 @@ class EntryProcessor(SpanProcessor):
         """Let a span know its entry. Called for every span of the process: it has to be quick."""
         try:
             parent = span.parent
-            if parent is None or parent.is_remote:
-                entry = span
-            else:
+            # An entry does not refer to itself: root spans would be left to the garbage collector.
+            if parent is not None and not parent.is_remote:
                 around = trace.get_current_span(parent_context)
-                entry = getattr(around, _ENTRY, around)
-            setattr(span, _ENTRY, entry)
+                setattr(span, _ENTRY, getattr(around, _ENTRY, around))
             ai_calls.span_started(span)
         except Exception as error:
             swallow("entry.on_start", error)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
 from opentelemetry.context import Context, get_current
+
+from trueline.instrumentation import ambient
 
 #: Events that wait for the thread; the oldest are forgotten beyond it.
 _MAX_WAITING: Final = 4096
@@ -26,7 +27,7 @@ class DeferredEvents:
 
     def __call__(self, name: str, attributes: dict[str, Any]) -> None:
         """Let the event ``name`` of now, in the current trace, be sent soon."""
-        self._waiting.append((os.getpid(), name, attributes, get_current(), time.time_ns()))
+        self._waiting.append((os.getpid(), name, attributes, get_current(), ambient.now_ns()))
 
     def send(self) -> None:
         """Emit what waits. Called from the thread, at a flush and at the end."""

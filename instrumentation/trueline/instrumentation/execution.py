@@ -12,6 +12,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
 from opentelemetry.trace import Span, SpanContext, get_current_span
 
 from trueline.instrumentation import ambient, runtime, scope
+from trueline.instrumentation.adopted import adopt
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState
 from trueline.instrumentation.connections import ConnectionDied, state_of
 from trueline.instrumentation.contrib import SPAN_ATTRIBUTE
@@ -80,8 +81,8 @@ def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any
         values[_RUNNING] = False
         started_at, parent, entry, current, state = begun
         adopted = values.pop(SPAN_ATTRIBUTE, None)
-        if adopted is not None and not adopted.is_recording():
-            adopted = None
+        if adopted is not None:
+            adopted = adopt(adopted)
         many = context.executemany
         plan = current.planner.plan(statement, state.system)
         bound = scope.bound_identities.get()
@@ -120,8 +121,8 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
         values[_RUNNING] = False
         started_at, parent, entry, current, state = begun
         adopted = values.pop(SPAN_ATTRIBUTE, None)
-        if adopted is not None and not adopted.is_recording():
-            adopted = None
+        if adopted is not None:
+            adopted = adopt(adopted)
         many = context.executemany
         plan = current.planner.plan(statement, state.system)
         bound = scope.bound_identities.get()
@@ -143,7 +144,9 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
             adopted,
         )
         connection = context.root_connection
-        state.statement_failed(record, connection, disconnected=_disconnected(context, connection, error))
+        state.statement_failed(
+            record, connection, error, disconnected=_disconnected(context, connection, error)
+        )
     except Exception as internal:
         swallow("execution.failed", internal)
 

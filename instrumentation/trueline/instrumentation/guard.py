@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -29,7 +30,7 @@ internal_errors: Counter[str] = Counter()
 #: Set by tests: an internal error is then raised instead of swallowed, so that no bug hides.
 raise_internal_errors = False
 
-_last_logged = 0.0
+_last_logged = float("-inf")
 _log_lock = threading.Lock()
 
 
@@ -46,28 +47,29 @@ def report(where: str, error: BaseException) -> None:
     """Count an internal error and log it, at most once a minute in all."""
     global _last_logged
     internal_errors[where] += 1
-    now = time.monotonic()
-    with _log_lock:
+    # Never waited for: a garbage collection in here can finalize a connection, which reports in turn.
+    lock = _log_lock
+    if not lock.acquire(blocking=False):
+        return
+    try:
+        now = time.monotonic()
         if now - _last_logged < _LOG_INTERVAL_SECONDS:
             return
         _last_logged = now
-    try:
         logger.warning(
-            "trueline: internal error in %s (%d so far); your code runs on, with less telemetry",
+            "trueline: internal error in %s (%d so far); your code runs on, with less telemetry\n%s%s",
             where,
             sum(internal_errors.values()),
+            # As text: whoever keeps log records would keep the frames of the application with the traceback.
+            "".join(traceback.format_tb(error.__traceback__)),
             # The text of an exception can hold row values: its class and place are enough to find the bug.
+            f"{type(error).__module__}.{type(error).__qualname__}",
             extra={"trueline_error": type(error).__name__},
-            exc_info=_without_values(error),
         )
     except Exception:
         internal_errors["guard.log"] += 1
-
-
-def _without_values(error: BaseException) -> tuple[type[BaseException], BaseException, Any]:
-    """The same traceback with an exception that carries no message."""
-    hollow = RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}")
-    return (type(hollow), hollow, error.__traceback__)
+    finally:
+        lock.release()
 
 
 def swallow(where: str, error: Exception) -> None:
@@ -88,7 +90,10 @@ def guarded(where: str, default: Any = None) -> Callable[[Callable[P, R]], Calla
             except Exception as error:
                 if raise_internal_errors:
                     raise
-                report(where, error)
+                try:
+                    report(where, error)
+                except Exception:  # noqa: S110
+                    pass  # too deep in recursion, or out of memory, even to count
                 return default  # type: ignore[no-any-return]
 
         return wrapper

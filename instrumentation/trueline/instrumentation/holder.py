@@ -8,11 +8,13 @@ settles it later.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from trueline.instrumentation import ambient
@@ -32,6 +34,9 @@ _MAX_HELD_CROWDED: Final = 16
 MAX_QUEUED: Final = 8192
 #: Between two looks at the queue, so that spans are built in batches and not one by one.
 _BATCH_SECONDS: Final = 0.05
+#: After so many spans, a third of a millisecond's work, the thread lets others run.
+_BREATH: Final = 64
+_BREATH_SECONDS: Final = 0.0002
 
 Emit = Callable[["Transaction[StatementRecord]", "list[StatementRecord]", bool], None]
 
@@ -41,7 +46,7 @@ _holders: weakref.WeakSet[Holder] = weakref.WeakSet()
 class Holder:
     """``emit(transaction, statements, settled)`` builds and passes on the spans.
 
-    ``idle()`` is called by the thread, a few times a second while there is work.
+    ``idle(final)`` is called by the thread, a few times a second while there is work, and once at the end.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class Holder:
         hold_seconds: float,
         *,
         losses: Losses | None = None,
-        idle: Callable[[], None] | None = None,
+        idle: Callable[[bool], None] | None = None,
     ) -> None:
         self._emit = emit
         self._idle = idle
@@ -58,6 +63,8 @@ class Holder:
         #: Counts forks: state made in another generation belongs to another process.
         self.generation = 0
         self.losses = Losses() if losses is None else losses
+        #: Work past SQLAlchemy, as far as it can be told: see setup.status().
+        self.unseen: Counter[str] = Counter()
         self._closed = False
         self._start_afresh()
         _holders.add(self)
@@ -66,7 +73,10 @@ class Holder:
         self._held: dict[int, Transaction[StatementRecord]] = {}
         self._most = MAX_HELD
         self._queue: deque[tuple[Transaction[StatementRecord], list[StatementRecord], bool]] = deque()
-        self._wake = threading.Event()
+        # Not an Event: its lock would be taken again, and wait forever, where a garbage collection inside of
+        # it finalizes a connection that settles its transaction here. A SimpleQueue allows for that.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._woken = False
         self._drain_lock = threading.RLock()
         self._thread: threading.Thread | None = None
 
@@ -74,6 +84,7 @@ class Holder:
         """In a forked child: what was held is the parent's to send."""
         self.generation += 1
         self.losses.after_fork()
+        self.unseen = Counter()
         self._start_afresh()
 
     # -- called from hooks ---------------------------------------------------------------------------
@@ -119,8 +130,9 @@ class Holder:
             self.losses.add(QUEUE_FULL, len(statements) + settled)
             return
         self._queue.append((transaction, statements, settled))
-        if not self._wake.is_set():
-            self._wake.set()
+        if not self._woken:
+            self._woken = True
+            self._wake.put(None)
         if self._thread is None:
             self._start_thread()
 
@@ -140,24 +152,29 @@ class Holder:
     def wait(self) -> bool:
         """Wait for work, at most until the oldest held statement is due; False when closed."""
         timeout = max(0.02, self._hold_ns / 4e9) if self._held else 5.0
-        self._wake.wait(timeout)
+        try:
+            self._wake.get(timeout=timeout)
+        except Empty:
+            pass
         if self._closed:
             return False
-        if self._wake.is_set():
+        if self._woken:
             time.sleep(_BATCH_SECONDS)
-            self._wake.clear()
+            self._woken = False
         return True
 
     def work(self) -> None:
         """Let go what is due, then build the spans of everything queued."""
         self._expire(ambient.now_ns() - self._hold_ns)
-        self._drain()
+        self._drain(in_background=True)
         if self._idle is not None:
-            self._idle()
+            self._idle(False)
 
-    def flush(self) -> None:
-        """Everything whose outcome is known becomes spans now."""
+    def flush(self, *, undecided: bool = False) -> None:
+        """Everything whose outcome is known becomes spans now; the ``undecided`` too if asked, as `open`."""
         self._settle_ended()
+        if undecided:
+            self._expire(sys.maxsize)
         self._drain()
 
     def close(self) -> None:
@@ -167,8 +184,10 @@ class Holder:
         self._settle_ended()
         self._expire(ambient.now_ns() + 1)
         self._closed = True
-        self._wake.set()
+        self._wake.put(None)
         self._drain()
+        if self._idle is not None:
+            self._idle(True)
 
     def _settle_ended(self) -> None:
         for transaction in list(self._held.values()):
@@ -199,13 +218,20 @@ class Holder:
                 self._let_go(transaction, due)
         self._most = MAX_HELD if waiting <= MAX_HELD_TOTAL else _MAX_HELD_CROWDED
 
-    def _drain(self) -> None:
+    def _drain(self, *, in_background: bool = False) -> None:
         with self._drain_lock:
+            built = 0
             while True:
                 try:
                     transaction, statements, settled = self._queue.popleft()
                 except IndexError:
                     return
+                if in_background:
+                    built += len(statements) + settled
+                    if built >= _BREATH:
+                        # The interpreter's lock goes to whoever serves a request.
+                        built = 0
+                        time.sleep(_BREATH_SECONDS)
                 try:
                     self._emit(transaction, statements, settled)
                 except Exception as error:
@@ -216,12 +242,15 @@ class Holder:
 def _run(reference: weakref.ref[Holder]) -> None:
     while True:
         holder = reference()
-        if holder is None or not holder.wait():
+        if holder is None:
             return
         try:
+            if not holder.wait():
+                return
             holder.work()
         except Exception as error:
             report("holder.work", error)
+            time.sleep(_BATCH_SECONDS)
         del holder
 
 

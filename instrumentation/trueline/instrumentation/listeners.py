@@ -13,20 +13,22 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.engine import Connection, Engine, NestedTransaction
+from sqlalchemy.engine.interfaces import Dialect, ExceptionContext
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
 
 from trueline.instrumentation import dialects, runtime
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState, info_of
-from trueline.instrumentation.connections import known_state
+from trueline.instrumentation.connections import known_state, new_state
 from trueline.instrumentation.guard import guarded, swallow
 
 _session_states: weakref.WeakKeyDictionary[Session, weakref.WeakSet[ConnectionState]] = (
     weakref.WeakKeyDictionary()
 )
 _session_numbers: weakref.WeakKeyDictionary[Session, str] = weakref.WeakKeyDictionary()
+#: States of connections that were detached from their pools, by the id of the driver's connection.
+_detached: weakref.WeakValueDictionary[int, ConnectionState] = weakref.WeakValueDictionary()
 
 
 # -- connections -----------------------------------------------------------------------------------------
@@ -37,7 +39,11 @@ def _pool_connect(dbapi_connection: Any, record: Any) -> None:
     current = runtime.current()
     if current is not None:
         # The pool's dialect is the engine's. SQLAlchemy offers no public way from a record to it.
-        dialects.cover(record._ConnectionRecord__pool._dialect)
+        dialect = record._ConnectionRecord__pool._dialect
+        if not isinstance(dialect, Dialect):
+            return  # a pool that no engine uses: nothing runs on it that could be seen
+        dialects.cover(dialect)
+        record.info[INFO_KEY] = new_state(dialect, current)
 
 
 def _record_state(record: Any) -> ConnectionState | None:
@@ -52,12 +58,9 @@ def _record_state(record: Any) -> ConnectionState | None:
 
 def _pool_reset(dbapi_connection: Any, record: Any, reset_state: Any) -> None:
     try:
-        state = _record_state(record)
+        state = _record_state(record) if record is not None else _detached.get(id(dbapi_connection))
         if state is not None:
-            state.returning = True
-            if not state.asked:
-                # It was in a transaction at its first statement. At the next one there is time to ask.
-                state.url_known = False
+            state.given_back(dbapi_connection)
             if state.transaction is not None:
                 state.reset(
                     transaction_was_reset=reset_state.transaction_was_reset,
@@ -65,6 +68,21 @@ def _pool_reset(dbapi_connection: Any, record: Any, reset_state: Any) -> None:
                 )
     except Exception as error:
         swallow("pool.reset", error)
+
+
+@guarded("pool.detach")
+def _pool_detach(dbapi_connection: Any, record: Any) -> None:
+    """The connection leaves its pool, in the middle of a transaction perhaps; the record gets another one."""
+    state = _record_state(record)
+    if state is not None:
+        _detached[id(dbapi_connection)] = state
+
+
+@guarded("pool.close_detached")
+def _pool_close_detached(dbapi_connection: Any) -> None:
+    state = _detached.pop(id(dbapi_connection), None)
+    if state is not None:
+        state.lost()
 
 
 @guarded("pool.invalidate")
@@ -96,7 +114,7 @@ def _handle_error(error: ExceptionContext) -> None:
     info = info_of(connection.connection)
     state = None if info is None else info.get(INFO_KEY)
     if isinstance(state, ConnectionState):
-        state.fetch_failed(error.original_exception)
+        state.fetch_failed(error.original_exception, connection.connection.dbapi_connection)
 
 
 # -- the ORM ---------------------------------------------------------------------------------------------
@@ -113,12 +131,20 @@ def _after_begin(session: Session, transaction: Any, connection: Connection) -> 
     number = _session_numbers.get(session)
     if number is None:
         number = _session_numbers[session] = f"{time.monotonic_ns() & 0xFFFFFFFFFFFF:012x}"
-    # A session that was bound to a connection joins its transaction; the connection's holder ends it.
-    state.entered_by_session(number, owned=not isinstance(session.bind, Connection))
+    state.entered_by_session(number, owned=_ends_with(session, transaction, connection))
     states = _session_states.get(session)
     if states is None:
         states = _session_states[session] = weakref.WeakSet()
     states.add(state)
+
+
+def _ends_with(session: Session, transaction: Any, connection: Connection) -> bool:
+    """Whether the session ends the connection's transaction; it can join one that its holder will end."""
+    entry = getattr(transaction, "_connections", {}).get(connection)
+    if not isinstance(entry, tuple) or len(entry) != 4:
+        return not isinstance(session.bind, Connection)
+    _, begun, should_commit, _ = entry
+    return bool(should_commit) and not isinstance(begun, NestedTransaction)
 
 
 @guarded("session.after_rollback")
@@ -131,6 +157,8 @@ _LISTENERS: tuple[tuple[Any, str, Callable[..., None]], ...] = (
     (Engine, "handle_error", _handle_error),
     (Pool, "connect", _pool_connect),
     (Pool, "reset", _pool_reset),
+    (Pool, "detach", _pool_detach),
+    (Pool, "close_detached", _pool_close_detached),
     (Pool, "invalidate", _pool_invalidate),
     (Pool, "close", _pool_close),
     (Session, "after_begin", _after_begin),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import traceback
 from typing import Any
 
@@ -17,7 +16,7 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context, get_current
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
-from trueline.instrumentation import semconv
+from trueline.instrumentation import ambient, semconv
 from trueline.instrumentation._version import __version__
 from trueline.instrumentation.block import qualified_name
 from trueline.instrumentation.database_errors import error_facts
@@ -82,7 +81,7 @@ class OtlpHandler(logging.Handler):
         body = record.getMessage() if self._log_arguments or not record.args else str(record.msg)
         return LogRecord(
             timestamp=int(record.created * 1e9),
-            observed_timestamp=time.time_ns(),
+            observed_timestamp=ambient.now_ns(),
             context=get_current(),
             severity_number=number,
             severity_text=text,
@@ -133,7 +132,7 @@ class EventEmitter:
         timestamp: int | None = None,
     ) -> None:
         """Send the event ``name``, by default in the current trace and of now (ns)."""
-        now = time.time_ns()
+        now = ambient.now_ns()
         self._logger.emit(
             LogRecord(
                 timestamp=timestamp or now,

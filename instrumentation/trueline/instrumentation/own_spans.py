@@ -1,4 +1,4 @@
-"""Spans that Trueline made: finished, and with attributes that are put together when they are read.
+"""Spans that Trueline passes on: finished, and with attributes that are put together when they are read.
 
 To span processors and exporters they are the SDK's ``ReadableSpan``. An exporter that reads ``attributes``
 gets a dictionary; Trueline's own joins the encoded parts and never makes one.
@@ -6,8 +6,7 @@ gets a dictionary; Trueline's own joins the encoded parts and never makes one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -26,11 +25,11 @@ _KINDS = {kind: kind.value + 1 for kind in SpanKind}
 
 
 class Origin:
-    """What all spans of one provider share: resource and scope."""
+    """What all spans of one instrumentation in one provider share: resource and scope."""
 
     __slots__ = ("resource", "scope")
 
-    def __init__(self, resource: Resource | None, scope: InstrumentationScope) -> None:
+    def __init__(self, resource: Resource | None, scope: InstrumentationScope | None) -> None:
         self.resource = resource
         self.scope = scope
 
@@ -45,8 +44,34 @@ class Facts(Protocol):
         """Attributes of this span alone."""
 
 
+def encode_plain(span: ReadableSpan) -> bytes | None:
+    """Any span of the SDK as it stands in ScopeSpans; None if it has what is not encoded here."""
+    context = span.context
+    if context is None or span.dropped_attributes or span.dropped_events or span.dropped_links:
+        return None
+    if context.trace_state or span._events or span._links:
+        return None
+    attributes = span._attributes or {}
+    if any(isinstance(value, Mapping) for value in attributes.values()):
+        return None
+    parent, status = span.parent, span.status
+    return wire.span(
+        trace_id=context.trace_id,
+        span_id=context.span_id,
+        parent_id=0 if parent is None else parent.span_id,
+        name=span.name,
+        kind=_KINDS[span.kind],
+        started_at=span.start_time or 0,
+        ended_at=span.end_time or 0,
+        attributes=wire.encode_attributes(attributes),
+        status=status.status_code.value,
+        message=status.description or "",
+        remote_parent=parent is not None and parent.is_remote,
+    )
+
+
 class OwnSpan(ReadableSpan):
-    """A finished span of ours."""
+    """A finished span: of ours, or of another instrumentation and adopted."""
 
     def __init__(
         self,
@@ -93,7 +118,7 @@ class OwnSpan(ReadableSpan):
         return self._origin.resource
 
     @property
-    def _instrumentation_scope(self) -> InstrumentationScope:  # type: ignore[override]
+    def _instrumentation_scope(self) -> InstrumentationScope | None:  # type: ignore[override]
         return self._origin.scope
 
     def encoded(self) -> bytes:
@@ -115,67 +140,3 @@ class OwnSpan(ReadableSpan):
             message=error or "",
             remote_parent=parent is not None and parent.is_remote,
         )
-
-
-class AdoptedFacts(Protocol):
-    """What is added to a span that another instrumentation made."""
-
-    def beside(self, before: Mapping[str, Any]) -> dict[str, Any]:
-        """Attributes to add to, or to put over, those that the span had ``before``."""
-
-
-class LazyAttributes(Mapping[str, Any]):
-    """Attributes of an adopted span: those that it had, and ours, put together when somebody reads them."""
-
-    __slots__ = ("_before", "_facts", "_immutable", "_merged", "dropped")
-
-    def __init__(self, before: Mapping[str, Any], facts: AdoptedFacts) -> None:
-        self._before = before
-        self._facts = facts
-        self._merged: dict[str, Any] | None = None
-        self._immutable = False  # the SDK sets it when the span ends
-        self.dropped = getattr(before, "dropped", 0)
-
-    def merged(self) -> dict[str, Any]:
-        """All attributes."""
-        merged = self._merged
-        if merged is None:
-            merged = self._merged = {**self._before, **self._facts.beside(self._before)}
-        return merged
-
-    def __getitem__(self, name: str) -> Any:
-        return self.merged()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.merged())
-
-    def __len__(self) -> int:
-        return len(self.merged())
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Mapping[str, Any]:
-        return MappingProxyType(dict(self.merged()))
-
-
-def encode_adopted(span: ReadableSpan) -> bytes | None:
-    """An adopted span as it stands in ScopeSpans; None if it has what we do not encode."""
-    attributes = span._attributes
-    context = span._context
-    if not isinstance(attributes, LazyAttributes) or context is None or span._events or span._links:
-        return None
-    if context.trace_state or attributes.dropped:
-        return None
-    parent = span._parent
-    status = span._status
-    return wire.span(
-        trace_id=context.trace_id,
-        span_id=context.span_id,
-        parent_id=0 if parent is None else parent.span_id,
-        name=span._name,
-        kind=_KINDS[span._kind],
-        started_at=span._start_time or 0,
-        ended_at=span._end_time or 0,
-        attributes=wire.encode_attributes(attributes.merged()),
-        status=status.status_code.value,
-        message=status.description or "",
-        remote_parent=parent is not None and parent.is_remote,
-    )

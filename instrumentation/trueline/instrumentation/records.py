@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trueline.instrumentation import ambient
 from trueline.instrumentation.semconv import Kind
@@ -10,6 +10,7 @@ from trueline.instrumentation.semconv import Kind
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
+    from trueline.instrumentation.adopted import Adopted
     from trueline.instrumentation.database_errors import ErrorFacts
     from trueline.instrumentation.identity import BoundIdentity, Identities
     from trueline.instrumentation.statement import Plan
@@ -32,6 +33,7 @@ class StatementRecord:
         "error",
         "failed",
         "identities",
+        "left",
         "orm_session_id",
         "parent",
         "plan",
@@ -61,7 +63,7 @@ class StatementRecord:
         rows: int | None,
         batch: int,
         error: ErrorFacts | None,
-        adopted: Any,
+        adopted: Adopted | None,
     ) -> None:
         self.plan = plan
         #: The attributes that every statement of the connection carries.
@@ -87,6 +89,7 @@ class StatementRecord:
         self.tables = plan.tables
         self.failed = error is not None
         self.undone = False
+        self.left = False
         self.position = 0
         self.span_number_or_0 = 0
 
@@ -95,12 +98,15 @@ class StatementRecord:
         """The span id as a number, chosen when it is first asked for."""
         number = self.span_number_or_0
         if not number:
-            if self.adopted is not None:
-                number = self.adopted.get_span_context().span_id
-            else:
-                number = ambient.new_span_id()
+            adopted = self.adopted
+            number = ambient.new_span_id() if adopted is None else adopted.context.span_id
             self.span_number_or_0 = number
         return number
+
+    @property
+    def many(self) -> bool:
+        """Several parameter sets in one execution."""
+        return self.batch > 1
 
     @property
     def span_id(self) -> str:

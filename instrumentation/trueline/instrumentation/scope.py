@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ bound_identities: ContextVar[tuple[BoundIdentity, ...]] = ContextVar("trueline.b
 
 #: The exception that an async block is being left with. The greenlet in which SQLAlchemy then rolls back
 #: does not see it in sys.exc_info().
-leaving_with: ContextVar[BaseException | None] = ContextVar("trueline.leaving", default=None)
+_leaving: ContextVar[Leaving | None] = ContextVar("trueline.leaving", default=None)
 
 _open_transactions: ContextVar[tuple[weakref.ref[Transaction[Any]], ...]] = ContextVar(
     "trueline.transactions", default=()
@@ -32,6 +32,42 @@ _AI_FAILURES_KEPT = 16
 _ai_failures: ContextVar[deque[tuple[int, type[BaseException]]] | None] = ContextVar(
     "trueline.ai_failures", default=None
 )
+
+
+class Leaving:
+    """An async block being left, with an exception or without.
+
+    A task or a timer that is started meanwhile copies the context and may live for long: what it copies is
+    this object, which lets the exception go when the block is left.
+    """
+
+    __slots__ = ("_error", "_token")
+
+    def __init__(self, error: BaseException | None) -> None:
+        self._error = error
+        self._token: Token[Leaving | None] | None = _leaving.set(self)
+
+    @property
+    def error(self) -> BaseException | None:
+        """The exception; None when the block has been left."""
+        return self._error
+
+    def over(self) -> None:
+        """The block has been left."""
+        self._error = None
+        token, self._token = self._token, None  # it holds the context
+        if token is None:
+            return
+        try:
+            _leaving.reset(token)
+        except ValueError:
+            pass  # a coroutine that was closed from another context, as at the end of an event loop
+
+
+def leaving_with() -> BaseException | None:
+    """The exception that this task leaves a block of SQLAlchemy's with, if any."""
+    leaving = _leaving.get()
+    return None if leaving is None else leaving.error
 
 
 def transaction_opened(transaction: Transaction[Any]) -> None:

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import atexit
 import logging
-import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy
 from opentelemetry import _logs, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from trueline.instrumentation import contrib, runtime, semconv
 from trueline.instrumentation._version import __version__
-from trueline.instrumentation.announcements import forget
 from trueline.instrumentation.async_exit import unwrap_async, wrap_async
-from trueline.instrumentation.dialects import unwrap_dialects, wrap_dialects
 from trueline.instrumentation.entry import EntryProcessor
 from trueline.instrumentation.events import DeferredEvents
-from trueline.instrumentation.guard import guarded
+from trueline.instrumentation.guard import guarded, swallow
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
-from trueline.instrumentation.listeners import listen, unlisten
 from trueline.instrumentation.logs import EventEmitter, OtlpHandler, root_has_otel_handler
 from trueline.instrumentation.losses import Losses
-from trueline.instrumentation.options import Options, disabled, resolve
+from trueline.instrumentation.options import ConfigurationError, Options, disabled, resolve
 from trueline.instrumentation.own_spans import Origin
 from trueline.instrumentation.providers import (
     logger_provider,
@@ -42,6 +37,7 @@ from trueline.instrumentation.runtime import Runtime
 from trueline.instrumentation.sampling import Sampler
 from trueline.instrumentation.spans import SpanBuilder
 from trueline.instrumentation.statement import Planner
+from trueline.instrumentation.support import sqlalchemy_is_supported
 
 logger = logging.getLogger("trueline")
 
@@ -51,11 +47,12 @@ class _Installed:
     """What uninstrument() has to take away again."""
 
     runtime: Runtime
-    events: DeferredEvents
     provider: trace.TracerProvider
+    loggers: _logs.LoggerProvider
     processor: EntryProcessor
     log_handler: OtlpHandler | None
     contrib: bool
+    samples: bool
 
 
 _installed: _Installed | None = None
@@ -108,25 +105,31 @@ def instrument(
     Raises:
         ConfigurationError: an argument or a TRUELINE_* variable has an impossible value.
     """
-    if disabled():
+    try:
+        if disabled():
+            return
+        options = resolve(
+            service_name=service_name,
+            service_version=service_version,
+            namespace=namespace,
+            environment=environment,
+            process_kind=process_kind,
+            spans=spans,
+            identities=identities,
+            endpoint=endpoint,
+            logs=logs,
+            log_arguments=log_arguments,
+            hold=hold,
+            database_name=database_name,
+            database_names=database_names,
+            sample=sample,
+            follow_trace_sampler=follow_trace_sampler,
+        )
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        swallow("instrument.options", error)
         return
-    options = resolve(
-        service_name=service_name,
-        service_version=service_version,
-        namespace=namespace,
-        environment=environment,
-        process_kind=process_kind,
-        spans=spans,
-        identities=identities,
-        endpoint=endpoint,
-        logs=logs,
-        log_arguments=log_arguments,
-        hold=hold,
-        database_name=database_name,
-        database_names=database_names,
-        sample=sample,
-        follow_trace_sampler=follow_trace_sampler,
-    )
     with _lock:
         _instrument(options, tracer_provider, logger_provider)
 
@@ -138,8 +141,12 @@ def _instrument(
     global _installed
     if _installed is not None:
         return
-    if not _sqlalchemy_is_supported():
+    if not sqlalchemy_is_supported():
         return
+    # Imported here: they need a SQLAlchemy that is supported.
+    from trueline.instrumentation.dialects import wrap_dialects
+    from trueline.instrumentation.listeners import listen
+
     losses = Losses()
     provider = tracer_provider(options, given_tracers, losses)
     loggers = logger_provider(options, given_loggers)
@@ -166,9 +173,9 @@ def _instrument(
     emit_event = EventEmitter(loggers)
     events = DeferredEvents(emit_event)
 
-    def idle() -> None:
-        losses.report(emit_event)
+    def idle(final: bool) -> None:
         events.send()
+        losses.report(emit_event, final=final)
 
     holder = Holder(builder.emit, options.hold, losses=losses, idle=idle)
     current = Runtime(
@@ -193,26 +200,20 @@ def _instrument(
         logging.getLogger().addHandler(handler)
     # Registered after the providers' own handlers, so it runs before them: what is held still gets out.
     atexit.register(holder.close)
-    atexit.register(events.send)
-    runtime.install(current)
-    wrap_dialects()
-    listen()
-    wrap_async()
-    switched_on = options.spans == "contrib" and contrib.activate(provider)
-    if options.spans == "own" and "opentelemetry.instrumentation.sqlalchemy" in sys.modules:
-        contrib.warn_if_doubled()
-    _installed = _Installed(current, events, provider, processor, handler, switched_on)
-
-
-def _sqlalchemy_is_supported() -> bool:
-    version = tuple(int(part) for part in re.findall(r"\d+", sqlalchemy.__version__)[:2])
-    if version >= (2, 0):
-        return True
-    logger.error(
-        "trueline: SQLAlchemy %s is not supported, nothing is instrumented; 2.0 and newer are",
-        sqlalchemy.__version__,
+    _installed = _Installed(
+        current, provider, loggers, processor, handler, contrib=False, samples=builder.samples
     )
-    return False
+    try:
+        runtime.install(current)
+        wrap_dialects()
+        listen()
+        wrap_async()
+        _installed.contrib = options.spans == "contrib" and contrib.activate(provider)
+        if options.spans == "own" and "opentelemetry.instrumentation.sqlalchemy" in sys.modules:
+            contrib.warn_if_doubled()
+    except Exception:
+        _uninstrument()  # all or nothing
+        raise
 
 
 def _may_export_hashes(
@@ -245,20 +246,25 @@ def _uninstrument() -> None:
     installed, _installed = _installed, None
     if installed is None:
         return
-    unlisten()
+    from trueline.instrumentation.announcements import forget
+    from trueline.instrumentation.dialects import unwrap_dialects
+    from trueline.instrumentation.listeners import unlisten
+
     runtime.install(None)
-    unwrap_dialects()
-    forget()
-    unwrap_async()
+    holder, handler = installed.runtime.holder, installed.log_handler
+    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget, unwrap_async]
     if installed.contrib:
-        contrib.deactivate()
-    installed.runtime.holder.close()
-    installed.events.send()
-    atexit.unregister(installed.runtime.holder.close)
-    atexit.unregister(installed.events.send)
-    remove_processor(installed.provider, installed.processor)
-    if installed.log_handler is not None:
-        logging.getLogger().removeHandler(installed.log_handler)
+        steps.append(contrib.deactivate)
+    steps += [
+        holder.close,
+        lambda: atexit.unregister(holder.close),
+        lambda: remove_processor(installed.provider, installed.processor),
+    ]
+    if handler is not None:
+        steps.append(lambda: logging.getLogger().removeHandler(handler))
+    for step in steps:
+        # Each by itself: whatever one of them meets, the others are done.
+        guarded("uninstrument.step")(step)()
 
 
 def is_instrumented() -> bool:
@@ -266,12 +272,28 @@ def is_instrumented() -> bool:
     return _installed is not None
 
 
+def installed_providers() -> tuple[trace.TracerProvider, _logs.LoggerProvider] | None:
+    """The providers that Trueline sends through, None while it is off."""
+    installed = _installed
+    return None if installed is None else (installed.provider, installed.loggers)
+
+
+def is_sampling() -> bool:
+    """Whether a part of what happens is left out on purpose."""
+    return _installed is not None and _installed.samples
+
+
 def status() -> dict[str, Any]:
-    """What Trueline did in this process: internal errors and losses by reason."""
+    """What Trueline did in this process: internal errors, losses by reason, and work that it could not see.
+
+    ``unseen`` counts ``checkouts`` of connections on which no statement of SQLAlchemy's ran, and
+    ``transactions`` that the driver had open when such a connection was given back.
+    """
     from trueline.instrumentation.guard import internal_errors
 
     return {
         "instrumented": _installed is not None,
         "internal_errors": dict(internal_errors),
         "losses": dict(_installed.runtime.holder.losses.total) if _installed is not None else {},
+        "unseen": dict(_installed.runtime.holder.unseen) if _installed is not None else {},
     }

@@ -2,8 +2,8 @@
 
 Our own spans are finished when they are made, so they go straight to the span processors' ``on_end``:
 no sampler hides them and no ``on_start`` sees them. With a tracer provider that is not the SDK's they
-take the long way through its tracer. Adopted spans of another instrumentation get our attributes and are
-ended at their true time.
+take the long way through its tracer. Adopted spans of another instrumentation keep their ids, name and times
+and get our attributes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from opentelemetry.trace import (
 )
 
 from trueline.instrumentation import ambient, semconv
-from trueline.instrumentation.own_spans import SAMPLED, LazyAttributes, Origin, OwnSpan
+from trueline.instrumentation.own_spans import SAMPLED, Origin, OwnSpan
 from trueline.instrumentation.semconv import Outcome, Reason
 from trueline.instrumentation.transaction import Tally
 from trueline.instrumentation.wire import Part
 
 if TYPE_CHECKING:
+    from trueline.instrumentation.adopted import Adopted
     from trueline.instrumentation.database_errors import ErrorFacts
     from trueline.instrumentation.identity import Identities
     from trueline.instrumentation.records import StatementRecord
@@ -71,6 +72,7 @@ class SpanBuilder:
         self._tracer = tracer
         self._key_id = key_id
         self._sampler = sampler
+        self.samples = sampler is not None
 
     def emit(
         self, transaction: Transaction[StatementRecord], statements: list[StatementRecord], settled: bool
@@ -92,7 +94,7 @@ class SpanBuilder:
             if record.adopted is None:
                 self._own(record, part, place)
             else:
-                self._adopted(record, part)
+                self._adopted(record, record.adopted, part)
         if settled:
             tally = transaction.tally
             if tally.writes or tally.failures or tally.left_open or place.parent is None:
@@ -117,9 +119,30 @@ class SpanBuilder:
             )
         )
 
-    def _adopted(self, record: StatementRecord, ending: Part) -> None:
-        span, record.adopted = record.adopted, None
-        _add_attributes(span, _StatementFacts(record, ending, self._key_id))
+    def _adopted(self, record: StatementRecord, adopted: Adopted, ending: Part) -> None:
+        if adopted.span is not None:
+            self._end_adopted(record, adopted.span, ending)
+            return
+        adopted.finish(
+            OwnSpan(
+                adopted.origin,
+                adopted.name,
+                adopted.kind,
+                adopted.context,
+                adopted.parent,
+                adopted.started_at,
+                record.ended_at,
+                _AdoptedFacts(record, ending, self._key_id, adopted.attributes),
+                None if record.error is None else record.error.description,
+            )
+        )
+
+    def _end_adopted(self, record: StatementRecord, span: Any, ending: Part) -> None:
+        """The public way, which costs more than everything else that is done for the statement."""
+        facts = _AdoptedFacts(record, ending, self._key_id, getattr(span, "attributes", None) or {})
+        for part in facts.parts():
+            span.set_attributes(part.attributes)
+        span.set_attributes(facts.rest())
         if record.error is not None:
             span.set_status(Status(StatusCode.ERROR, record.error.description))
         span.end(record.ended_at)
@@ -212,14 +235,28 @@ class _StatementFacts:
             _add_error(attributes, record.error)
         return attributes
 
-    def beside(self, before: Mapping[str, Any]) -> Attributes:
-        """All of it, for a span that another instrumentation made."""
-        attributes: Attributes = {}
-        for part in self.parts():
-            attributes.update(part.attributes)
-        attributes.update(self.rest())
-        if _OLD_STATEMENT_TEXT in before:
+
+class _AdoptedFacts(_StatementFacts):
+    """Ours beside what the span had before; ours win, and no literal of the statement's text stays."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, record: StatementRecord, ending: Part, key_id: str, before: Mapping[str, Any]) -> None:
+        super().__init__(record, ending, key_id)
+        self._before = before
+
+    def rest(self) -> Attributes:
+        """What the span had, and what is this execution's alone."""
+        ours = (
+            self._record.database.attributes,
+            (self._record.plan.part or _attach(self._record.plan)).attributes,
+        )
+        attributes = {
+            name: value for name, value in self._before.items() if name not in ours[0] and name not in ours[1]
+        }
+        if _OLD_STATEMENT_TEXT in attributes:
             attributes[_OLD_STATEMENT_TEXT] = self._record.plan.text
+        attributes.update(super().rest())
         return attributes
 
 
@@ -262,8 +299,10 @@ class _TransactionFacts:
             attributes[semconv.TRANSACTION_OPEN_STATEMENTS] = transaction.tally.left_open
         if transaction.undone_ids:
             attributes[semconv.TRANSACTION_UNDONE] = tuple(transaction.undone_ids)
-        if first.orm_session_id:
-            attributes[semconv.ORM_SESSION_ID] = first.orm_session_id
+        if transaction.orm_session_id:
+            attributes[semconv.ORM_SESSION_ID] = transaction.orm_session_id
+        if transaction.isolation_level:
+            attributes[semconv.TRANSACTION_ISOLATION] = transaction.isolation_level
         _add_scope(attributes, first, self._key_id)
         return attributes
 
@@ -363,23 +402,6 @@ def _add_scope(attributes: Attributes, record: StatementRecord, key_id: str) -> 
         if name:
             attributes[semconv.ENTRY_NAME] = name
         attributes[semconv.ENTRY_SPAN_ID] = f"{entry.get_span_context().span_id:016x}"
-
-
-def _add_attributes(span: Any, facts: _StatementFacts) -> None:
-    """Add attributes to a live span: made when they are read.
-
-    The SDK takes a lock and cleans every value by itself, which costs more than all other work on an adopted
-    span together; ours are clean already. Where its inside is another one, or where it has to count and to
-    cut, the public way is taken.
-    """
-    bounded = getattr(span, "_attributes", None)
-    inner = getattr(bounded, "_dict", None)
-    room = getattr(bounded, "maxlen", None)
-    unlimited = getattr(bounded, "max_value_len", 0) is None and (room is None or room >= 128)
-    if bounded is not None and isinstance(inner, dict) and unlimited:
-        span._attributes = LazyAttributes(bounded, facts)
-    else:
-        span.set_attributes(facts.beside(getattr(span, "attributes", None) or {}))
 
 
 def _add_error(attributes: Attributes, error: ErrorFacts) -> None:

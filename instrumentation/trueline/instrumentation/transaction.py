@@ -7,8 +7,10 @@ SQLAlchemy nor OpenTelemetry.
     ACTIVE --commit ok--------------> committed
            --commit of an aborted---> rolled_back / commit_of_aborted
            --commit raised----------> rolled_back / commit_failed, or unknown if the connection was lost
+           --commit refused---------> still ACTIVE (SQLite); a rollback is then commit_failed
            --rollback---------------> rolled_back / exception, explicit, not_committed, abandoned
-           --connection lost, GC----> rolled_back / abandoned
+           --connection lost, GC----> rolled_back / abandoned, or unknown once prepared (two-phase)
+           --ended past SQLAlchemy--> unknown
 
 Why a rollback happened is known a moment later than that it happened: SQLAlchemy closes a connection by
 rolling back first and saying so afterwards. A transaction is therefore *ended* (nothing can change its
@@ -44,6 +46,12 @@ class Statement(Protocol):
     position: int
     #: Set by the machine: undone by ROLLBACK TO SAVEPOINT.
     undone: bool
+    #: Set by the machine: it left before the outcome was known, and says `open` whatever happens later.
+    left: bool
+
+    @property
+    def many(self) -> bool:
+        """It had several parameter sets: before it failed it may have written some of them."""
 
     @property
     def span_id(self) -> str:
@@ -104,21 +112,30 @@ class Transaction(Generic[S]):
         "ended_at",
         "held",
         "id",
+        "isolation_level",
         "keep",
         "left",
         "lock",
+        "orm_session_id",
         "outcome",
         "place",
+        "prepared",
         "reason",
+        "refused",
         "settled",
         "started_at",
         "tally",
         "undone_ids",
+        "wrote",
     )
 
     def __init__(self, transaction_id: str, *, autocommit: bool = False) -> None:
         self.id = transaction_id
         self.autocommit = autocommit
+        #: As SQL names it; "" where it is not known without a query.
+        self.isolation_level = ""
+        #: The ORM session that worked in it; "" where none did.
+        self.orm_session_id = ""
         self.outcome = Outcome.OPEN
         self.reason: Reason | None = None
         self.cause = NO_CAUSE
@@ -126,6 +143,12 @@ class Transaction(Generic[S]):
         self.aborted = False
         #: The driver said that it is in a transaction: no statement commits by itself before the end.
         self.confirmed = False
+        #: A write succeeded in it.
+        self.wrote = False
+        #: What the server refused a COMMIT for, while it kept the transaction open.
+        self.refused: Cause | None = None
+        #: PREPARE TRANSACTION succeeded: it outlives its connection, until somebody decides.
+        self.prepared = False
         self.ended = False
         self.settled = False
         #: The holder has queued the settled transaction; set once.
@@ -160,6 +183,8 @@ class Transaction(Generic[S]):
         tally = self.tally
         if statement.writes:
             tally.writes += 1
+            if not statement.failed:
+                self.wrote = True
             if statement.rows is not None and statement.rows > 0:
                 tally.rows += statement.rows
             if statement.tables:
@@ -167,13 +192,19 @@ class Transaction(Generic[S]):
         elif statement.reads:
             tally.reads += 1
 
+    @property
+    def is_empty(self) -> bool:
+        """No statement ran in it yet."""
+        return not self._positions
+
     def leave(self, statements: list[S]) -> None:
         """``statements`` go out as `open` now, under their span ids; they wait for nothing any more."""
         leaving = {id(statement) for statement in statements}
         self.held = [statement for statement in self.held if id(statement) not in leaving]
         self.tally.left_open += len(statements)
         for statement in statements:
-            if not statement.undone:
+            statement.left = True
+            if self._savepoints and not statement.undone and statement.position > self._savepoints[0][1]:
                 self.left.append((statement.position, statement.span_id))
 
     def statement_failed(self, *, aborts: bool) -> None:
@@ -191,6 +222,9 @@ class Transaction(Generic[S]):
         index = self._index(name)
         if index is not None:
             del self._savepoints[index:]
+            if not self._savepoints:
+                # No savepoint can undo them any more.
+                self.left.clear()
 
     def rollback_to_savepoint(self, name: str) -> None:
         """ROLLBACK TO name: undo every statement since."""
@@ -229,18 +263,29 @@ class Transaction(Generic[S]):
 
     def commit_failed(self, *, connection_lost: bool, cause: Cause) -> None:
         """The driver's commit raised. Without the connection nobody knows what the server did."""
-        if connection_lost:
+        if connection_lost or self.prepared:
             self._end(Outcome.UNKNOWN, None)
         else:
             self._end(Outcome.ROLLED_BACK, Reason.COMMIT_FAILED)
         self.cause = cause
         self.settled = True
 
+    def commit_refused(self, cause: Cause) -> None:
+        """The commit raised, and the transaction is as open as before (SQLite): it can be tried again."""
+        self.refused = cause
+
     def rolled_back(self, reason: Reason, cause: Cause | None = None) -> None:
         """The driver's rollback returned. The reason may still be corrected by :meth:`correct`."""
+        if self.refused is not None and not self.ended:
+            reason, cause = Reason.COMMIT_FAILED, self.refused
         self._end(Outcome.ROLLED_BACK, reason)
         if cause is not None:
             self.cause = cause
+
+    def ended_unseen(self) -> None:
+        """It is over, and how it ended was not seen: past SQLAlchemy, or in doubt after PREPARE."""
+        self._end(Outcome.UNKNOWN, None)
+        self.settled = True
 
     def correct(self, reason: Reason) -> None:
         """A later event tells more about a rollback that has happened; stronger reasons stay."""
@@ -274,10 +319,14 @@ class Transaction(Generic[S]):
         """Outcome and reason of one statement.
 
         It can be undone though its transaction commits: by a savepoint, or because it failed and the
-        server (SQLite, MySQL) lets the transaction go on without it.
+        server (SQLite, MySQL) lets the transaction go on without it. Of several parameter sets such a server
+        keeps those before the failing one: nobody can say that it was rolled back.
         """
-        if statement.undone and self.outcome != Outcome.ROLLED_BACK:
+        outcome, reason = (Outcome.OPEN, None) if statement.left else (self.outcome, self.reason)
+        if statement.undone and outcome != Outcome.ROLLED_BACK:
             return Outcome.ROLLED_BACK, Reason.SAVEPOINT
-        if statement.failed and self.outcome == Outcome.COMMITTED:
+        if statement.failed and outcome in (Outcome.COMMITTED, Outcome.OPEN):
+            if statement.many and not self.aborted:
+                return Outcome.UNKNOWN, None
             return Outcome.ROLLED_BACK, Reason.EXCEPTION
-        return self.outcome, self.reason
+        return outcome, reason

@@ -1,0 +1,290 @@
+"""Faults at every hook: whatever function of the instrumentation fails, the application sees no difference.
+
+The functions are found by running the application and seeing which are called; those of the hooks' modules
+that it does not call have to be named here with a reason. A new hook is thus either broken here or makes a
+test fail.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import pytest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from support import faults
+from support.guest_work import DRIVERS, Seen, work
+from support.matrix import url_for
+
+from trueline.instrumentation import guard, instrument, uninstrument
+from trueline.instrumentation.exporter import OtlpExporter
+from trueline.instrumentation.losses import Losses
+
+pytestmark = pytest.mark.sqlalchemy_matrix
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("cannot be shown")
+
+    __repr__ = __str__
+
+
+KINDS: dict[str, Callable[[], Exception]] = {
+    "RuntimeError": lambda: RuntimeError("injected"),
+    "MemoryError": MemoryError,
+    "RecursionError": RecursionError,
+    "AttributeError": lambda: AttributeError("injected"),
+    "UnicodeDecodeError": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "injected"),
+    "StopIteration": StopIteration,
+    "Unprintable": UnprintableError,
+}
+MOMENTS = ("at the call", "after it")
+
+#: Called by the application, SQLAlchemy or OpenTelemetry themselves: nothing of ours is around them. What
+#: they call is broken here all the same; each only does what is guarded, or cannot fail.
+IN_A_TRY = "all of it is in a try"
+
+BOUNDARY = {
+    "guard:guarded.<locals>.decorate.<locals>.wrapper": "the wall itself; see test_guard.py",
+    "guard:report": "the wall itself",
+    "guard:swallow": "the wall itself",
+    "dialects:_watched_execute.<locals>.do_execute": "passes the driver's call on",
+    "dialects:_watched_execute_no_params.<locals>.do_execute_no_params": "passes the driver's call on",
+    "dialects:_watched_commit.<locals>.do_commit": "passes the driver's call on",
+    "dialects:_watched_rollback.<locals>.do_rollback": "passes the driver's call on",
+    "ending:committed": IN_A_TRY,
+    "ending:state_in_transaction": IN_A_TRY,
+    "execution:begin": IN_A_TRY,
+    "execution:ran": IN_A_TRY,
+    "execution:failed": IN_A_TRY,
+    "async_exit:_watched_exit.<locals>.wrapper": "passes SQLAlchemy's coroutine on",
+    "async_exit:_watched_call.<locals>.wrapper": "passes SQLAlchemy's coroutine on",
+    "holder:_run": "the thread itself: a loop of which each turn is in a try",
+    "entry:EntryProcessor.on_start": IN_A_TRY,
+    "entry:EntryProcessor.on_end": "one comparison and a guarded call",
+    "entry:EntryProcessor.force_flush": IN_A_TRY,
+    "block:Block.__enter__": "calls a guarded method",
+    "block:Block.__exit__": "calls a guarded method",
+    "block:Block.__aenter__": "calls a guarded method",
+    "block:Block.__aexit__": "calls a guarded method",
+    "block:Block.__init__": "sets attributes",
+    "binding:bind_identity.__init__": "sets attributes",
+    "binding:bind_message.__init__": "sets attributes",
+    "ai_calls:ai_call.__init__": "sets attributes",
+    "connection:ConnectionState.__del__": IN_A_TRY,
+}
+
+
+# What instrument() and uninstrument() are called by is the application.
+BOUNDARY |= {
+    "setup:instrument": "an impossible setting is raised on purpose; else all of it is guarded",
+    "setup:uninstrument": "a lock and a guarded call",
+    "options:resolve": "an impossible setting is raised on purpose",
+}
+
+
+class Reading(SpanExporter):
+    """Reads everything and encodes it. Its own errors are its processor's to bear, as with any exporter."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.spans = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        try:
+            for span in spans:
+                span.to_json()
+                self.spans += 1
+            OtlpExporter(Losses(), endpoint="http://127.0.0.1:9").encode(spans)
+        except Exception:
+            self.failures += 1
+        return SpanExportResult.SUCCESS
+
+
+def guest(
+    url: Any, driver: str, spans: str, at_work: AbstractContextManager[Any] | None = None
+) -> tuple[Seen, int]:
+    """The application with Trueline as in production, from switching on to switching off.
+
+    What it saw, and how many internal errors were counted. ``at_work`` is entered when Trueline is on.
+    """
+    guard.internal_errors.clear()
+    reading = Reading()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(reading))
+    loggers = LoggerProvider(shutdown_on_exit=False)
+    loggers.add_log_record_processor(SimpleLogRecordProcessor(InMemoryLogRecordExporter()))  # type: ignore[no-untyped-call]
+    try:
+        instrument(tracer_provider=provider, logger_provider=loggers, spans=spans, hold=0.01)
+        with at_work or nullcontext():
+            seen = work(url, DRIVERS[driver])
+            provider.force_flush()
+    finally:
+        uninstrument()
+    failures = sum(guard.internal_errors.values()) + reading.failures
+    guard.internal_errors.clear()
+    return seen, failures
+
+
+def fault(name: str, kind: str, moment: str, hits: set[str]) -> Callable[..., Any]:
+    def behaviour(_: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if moment == "after it":
+            original(*args, **kwargs)
+        hits.add(name)
+        raise KINDS[kind]()
+
+    return behaviour
+
+
+def breakable() -> dict[str, list[FunctionType]]:
+    return {
+        name: group
+        for name, group in faults.functions().items()
+        if name not in BOUNDARY and all(map(faults.can_be_replaced, group))
+    }
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=("own", "contrib"))
+def spans(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def url(driver: str, request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    return url_for(driver, request, tmp_path)
+
+
+def test_without_a_fault_the_application_sees_no_difference(driver: str, spans: str, url: Any) -> None:
+    expected = work(url, DRIVERS[driver])
+    assert guest(url, driver, spans) == (expected, 0)
+
+
+TURNS = 8
+BY_DEFAULT = {("pysqlite", "own"), ("aiosqlite", "own")}
+
+
+@pytest.mark.parametrize(
+    ("driver", "spans"),
+    [
+        pytest.param(*both, marks=() if both in BY_DEFAULT else pytest.mark.nightly)
+        for both in itertools.product(DRIVERS, ("own", "contrib"))
+    ],
+)
+def test_faults_everywhere(driver: str, spans: str, url: Any) -> None:
+    """An eighth of all functions at a time fails, at every third call; kinds and moments take turns."""
+    expected = work(url, DRIVERS[driver])
+    everything = breakable()
+    names = sorted(everything)
+    combinations = list(itertools.product(KINDS, MOMENTS))
+    hit: set[str] = set()
+    for turn in range(TURNS):
+        calls: Counter[str] = Counter()
+
+        def every_third(
+            name: str, original: Any, args: Any, kwargs: Any, calls: Counter[str] = calls, turn: int = turn
+        ) -> Any:
+            calls[name] += 1
+            if calls[name] % 3 != 1:
+                return original(*args, **kwargs)
+            kind, moment = combinations[(turn + calls[name] + len(name)) % len(combinations)]
+            return fault(name, kind, moment, hit)(name, original, args, kwargs)
+
+        chosen = {name: everything[name] for name in names[turn::TURNS]}
+        seen, failures = guest(url, driver, spans, faults.all_replaced(chosen, every_third))
+        assert seen == expected
+        assert failures
+    assert len(hit) > 100, sorted(hit)
+
+
+@pytest.mark.nightly
+def test_each_function_broken_for_good_in_each_way(driver: str, spans: str, url: Any) -> None:
+    expected = work(url, DRIVERS[driver])
+    names = faults.reached_by(lambda: guest(url, driver, spans), breakable())
+    for name in sorted(names):
+        for kind, moment in itertools.product(KINDS, MOMENTS):
+            hits: set[str] = set()
+            with faults.all_replaced({name: faults.functions()[name]}, fault(name, kind, moment, hits)):
+                seen, failures = guest(url, driver, spans)
+            assert seen == expected, f"{kind} in {name}, {moment}"
+            assert failures or not hits, f"{kind} in {name}, {moment}: not counted"
+
+
+#: Modules with hooks: each of their functions is broken above, or named here with the reason why it is not.
+HOOK_MODULES = {
+    *("ai_calls", "ambient", "async_exit", "binding", "block", "connection", "connections", "database"),
+    *("database_errors", "dialects", "drivers", "ending", "entry", "execution", "fingerprint", "listeners"),
+    *("logs", "losses", "holder", "records", "runtime", "scope", "spans", "transaction"),
+}
+#: Answered from a cache once they were called in this process.
+CACHED = {"spans:_counts"}
+NOT_CALLED = {
+    "ai_calls:ai_call._recreate_cm": "called by contextlib when the block is used as a decorator",
+    "ai_calls:ai_call.failed": "guarded",
+    "binding:bind_identity.__call__": "a decorator",
+    "binding:bind_identity._computed": "guarded",
+    "binding:_script_name": "below bind_identity._begin, which is guarded",
+    "block:Block._begin": "abstract",
+    "block:Block._end": "abstract",
+    "connection:ConnectionState.fetch_failed": "below a guarded listener; see test_outcomes_sync.py",
+    "connections:_late": "below execution.begin; see test_guest.py",
+    "database_errors:_first_text": "below error_facts",
+    "database_errors:_class_name": "below error_facts",
+    "database_errors:_mysql": "no MySQL here",
+    "database_errors:_mysql_number": "no MySQL here",
+    "database:_same_backend": "below url_variable",
+    "entry:EntryProcessor.shutdown": "force_flush under another name",
+    "holder:Holder.after_fork": "in a forked child; see test_holder.py",
+    "holder:_in_child": "in a forked child; see test_holder.py",
+    "logs:OtlpHandler.handleError": "does nothing",
+    "losses:Losses.add": "only where spans are lost",
+    "losses:Losses.after_fork": "in a forked child",
+    "transaction:Statement.span_id": "a protocol",
+}
+
+
+def test_no_hook_is_forgotten(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    everything = {
+        name: group for name, group in faults.functions().items() if all(map(faults.can_be_replaced, group))
+    }
+    reached: set[str] = set()
+    for driver, spans in [*itertools.product(DRIVERS, ("own",)), ("pysqlite", "contrib")]:
+        url = url_for(driver, request, tmp_path)
+        reached |= faults.reached_by(lambda u=url, d=driver, s=spans: guest(u, d, s), everything)  # type: ignore[misc]
+    hooks = {name for name in everything if name.split(":")[0] in HOOK_MODULES}
+    assert sorted(hooks - reached - CACHED - NOT_CALLED.keys() - BOUNDARY.keys()) == []
+    assert sorted(NOT_CALLED.keys() & reached) == [], "they are called: take them off the list"
+    named = {name for name in NOT_CALLED.keys() | BOUNDARY.keys() if "<locals>" not in name}
+    assert sorted(named - everything.keys()) == [], "they are gone"
+
+
+@pytest.mark.parametrize("name", sorted(name for name, reason in BOUNDARY.items() if reason == IN_A_TRY))
+def test_a_boundary_said_to_be_in_a_try_is(name: str) -> None:
+    (function, *_) = faults.functions()[name]
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    assert isinstance(definition, ast.FunctionDef)
+    body = [
+        node
+        for node in definition.body
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]
+    assert isinstance(body[0], ast.Try)
+    assert all(isinstance(node, ast.Return) and isinstance(node.value, ast.Constant) for node in body[1:])
+    caught = {ast.unparse(handler.type) for handler in body[0].handlers if handler.type is not None}
+    assert "Exception" in caught
