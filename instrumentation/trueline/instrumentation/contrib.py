@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Status
 
-from trueline.instrumentation.database_errors import clean_description
+from trueline.instrumentation.descriptions import clean_description
 from trueline.instrumentation.guard import guarded
 
 logger = logging.getLogger("trueline")

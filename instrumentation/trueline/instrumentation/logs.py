@@ -14,13 +14,14 @@ from typing import Any
 
 from opentelemetry import _logs
 from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from trueline.instrumentation import ambient, semconv
 from trueline.instrumentation._version import __version__
 from trueline.instrumentation.block import qualified_name
-from trueline.instrumentation.database_errors import clean_description, description_of
+from trueline.instrumentation.database_errors import description_of
+from trueline.instrumentation.descriptions import clean_description
 from trueline.instrumentation.guard import guarded
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor
 
@@ -133,14 +134,21 @@ class EventEmitter:
         self._logger = provider.get_logger(semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL)
 
     @guarded("logs.event")
-    def __call__(self, name: str, attributes: dict[str, Any]) -> None:
-        """Send the event ``name`` in the current trace."""
+    def __call__(
+        self,
+        name: str,
+        attributes: dict[str, Any],
+        *,
+        context: Context | None = None,
+        timestamp: int | None = None,
+    ) -> None:
+        """Send the event ``name``, by default in the current trace and of now (ns)."""
         now = ambient.now_ns()
         self._logger.emit(
             LogRecord(
-                timestamp=now,
+                timestamp=timestamp or now,
                 observed_timestamp=now,
-                context=get_current(),
+                context=get_current() if context is None else context,
                 severity_number=SeverityNumber.INFO,
                 severity_text="INFO",
                 body=semconv.EVENTS[name].meaning,

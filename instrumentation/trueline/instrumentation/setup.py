@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from trueline.instrumentation import contrib, lifecycle, runtime, semconv
 from trueline.instrumentation._version import __version__
 from trueline.instrumentation.async_exit import unwrap_async, wrap_async
 from trueline.instrumentation.entry import EntryProcessor
+from trueline.instrumentation.events import DeferredEvents
 from trueline.instrumentation.guard import guarded, swallow
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
@@ -84,6 +85,7 @@ def instrument(
     log_arguments: bool | None = None,
     hold: float | None = None,
     database_name: str | None = None,
+    database_names: Mapping[str, str] | None = None,
     sample: float | None = None,
     follow_trace_sampler: bool | None = None,
     tracer_provider: trace.TracerProvider | None = None,
@@ -110,6 +112,7 @@ def instrument(
         follow_trace_sampler: drop statements of traces that the trace sampler dropped, unless they did not
             commit. Default False: rules need every write and read of an identity.
         database_name: the operator's own name for the database, stronger than any fingerprint.
+        database_names: for several databases, names by ``host:port/database`` or by fingerprint.
 
     Raises:
         ConfigurationError: an argument or a TRUELINE_* variable has an impossible value.
@@ -130,6 +133,7 @@ def instrument(
             log_arguments=log_arguments,
             hold=hold,
             database_name=database_name,
+            database_names=database_names,
             sample=sample,
             follow_trace_sampler=follow_trace_sampler,
         )
@@ -180,19 +184,28 @@ def _instrument(
         ),
     )
     emit_event = EventEmitter(loggers)
-    holder = Holder(
-        builder.emit, options.hold, losses=losses, idle=lambda final: losses.report(emit_event, final=final)
-    )
+    events = DeferredEvents(emit_event)
+
+    def idle(final: bool) -> None:
+        events.send()
+        losses.report(emit_event, final=final)
+
+    holder = Holder(builder.emit, options.hold, losses=losses, idle=idle)
     current = Runtime(
         tracer=tracer,
         planner=Planner(options.identities),
         extractor=extractor,
         holder=holder,
         key_id=hasher.key_id,
-        emit_event=emit_event,
-        database_name=options.database_name,
+        emit_event=events,
+        database_names=options.database_names,
     )
-    processor = EntryProcessor(holder.flush)
+
+    def flush() -> None:
+        holder.flush()
+        events.send()
+
+    processor = EntryProcessor(flush)
     prepend_processor(provider, processor)
     handler = None
     if options.logs and not root_has_otel_handler():
@@ -255,13 +268,13 @@ def _uninstrument() -> None:
     installed, _installed = _installed, None
     if installed is None:
         return
-    from trueline.instrumentation.connections import forget_announced
+    from trueline.instrumentation.announcements import forget
     from trueline.instrumentation.dialects import unwrap_dialects
     from trueline.instrumentation.listeners import unlisten
 
     runtime.install(None)
     holder, handler = installed.runtime.holder, installed.log_handler
-    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget_announced, unwrap_async]
+    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget, unwrap_async]
     if installed.contrib:
         steps.append(contrib.deactivate)
     steps += [

@@ -313,6 +313,8 @@ class _TransactionFacts:
                 attributes[semconv.TRANSACTION_ERROR_TYPE] = cause.error_type
             attributes[semconv.TRANSACTION_ERROR_CHAIN] = cause.chain
             attributes[semconv.TRANSACTION_ERROR_FROM_AI] = cause.from_ai
+        if cause.violation is not None:
+            _add_constraint(attributes, cause.violation)
         if transaction.tally.left_open:
             attributes[semconv.TRANSACTION_OPEN_STATEMENTS] = transaction.tally.left_open
         if transaction.undone_ids:
@@ -432,6 +434,10 @@ def _add_error(attributes: Attributes, error: ErrorFacts) -> None:
     attributes[semconv.ERROR_TYPE] = error.status_code or error.error_type
     if error.status_code:
         attributes[semconv.DB_RESPONSE_STATUS_CODE] = error.status_code
+    _add_constraint(attributes, error)
+
+
+def _add_constraint(attributes: Attributes, error: ErrorFacts) -> None:
     if error.constraint_kind:
         attributes[semconv.CONSTRAINT_KIND] = error.constraint_kind
     if error.constraint_name:

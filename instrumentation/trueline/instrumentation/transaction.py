@@ -21,10 +21,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from trueline.instrumentation import ambient
 from trueline.instrumentation.semconv import LEGAL_REASONS, Outcome, Reason
+
+if TYPE_CHECKING:
+    from trueline.instrumentation.database_errors import ErrorFacts
 
 
 class Statement(Protocol):
@@ -65,6 +68,8 @@ class Cause:
     error_type: str = ""
     chain: tuple[str, ...] = ()
     from_ai: bool = False
+    #: The constraint that the commit violated (a deferred one), if it did.
+    violation: ErrorFacts | None = None
 
 
 #: Nothing caused it, or nobody knows what.
