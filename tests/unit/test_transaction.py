@@ -20,7 +20,7 @@ class Ran:
         self.tables: tuple[str, ...] = ("expenses",)
         self.failed = False
         self.position = 0
-        self.undone = False
+        self.in_parts = self.undone = self.left_open = False
         self.started_at = 1
         self.span_id = f"{next(self.numbers):016x}"
 

@@ -17,6 +17,8 @@ from trueline.instrumentation.database import DatabaseFacts
 from trueline.instrumentation.database_errors import error_facts
 from trueline.instrumentation.drivers import (
     DriverStatus,
+    commits_each_statement,
+    sends_rows_one_by_one,
     statement_autocommitted,
     tells_aborted,
     transaction_status,
@@ -44,6 +46,7 @@ class ConnectionState:
     __slots__ = (
         "__weakref__",
         "attributes",
+        "borrowed_by_session",
         "driver",
         "explicit",
         "facts",
@@ -75,7 +78,10 @@ class ConnectionState:
         #: The pool is taking the connection back.
         self.returning = False
         self.orm_session_id = ""
+        #: Closing the ORM session rolls this connection's transaction back.
         self.owned_by_session = False
+        #: The session was given this connection, which goes on without it.
+        self.borrowed_by_session = False
 
     # -- statements ----------------------------------------------------------------------------------
 
@@ -123,21 +129,30 @@ class ConnectionState:
     def statement_failed(self, record: StatementRecord, connection: Any, *, disconnected: bool) -> None:
         """A statement raised."""
         transaction = self._transaction_for_statement()
+        record.in_parts = record.batch > 1 and sends_rows_one_by_one(self.driver)
         if (
             not disconnected
             and not (transaction.confirmed or self.explicit)
             and record.plan.control is None
-            and not transaction.held
-            and not transaction.left
+            and not transaction.changes_something
             and self._autocommitted(transaction, record, connection)
         ):
-            self._autocommit(record)
+            self._autocommit(record, unknown=record.in_parts)
             return
+        if self._was_to_commit_itself(transaction, record, connection):
+            # Of a lost connection nobody knows whether the server carried the statement out before.
+            self._autocommit(record, unknown=disconnected or record.in_parts)
+            return
+        undone = not disconnected and self._undone_by_error(transaction, connection)
         server_said_so = record.error is not None and bool(record.error.status_code)
         with transaction.lock:
             transaction.add(record)
             transaction.statement_failed(aborts=self.system == "postgresql" and server_said_so)
+            if undone and record.error is not None:
+                transaction.rolled_back(Reason.EXCEPTION, Cause(record.error.error_type))
             self.holder.hold(transaction)
+        if undone:
+            self.settle()
 
     def fetch_failed(self, error: BaseException) -> None:
         """Reading rows of an earlier statement raised: the server then aborts the transaction too."""
@@ -155,10 +170,33 @@ class ConnectionState:
         transaction.confirmed = by_itself is False
         return bool(by_itself)
 
-    def _autocommit(self, record: StatementRecord) -> None:
+    def _undone_by_error(self, transaction: Transaction[StatementRecord], connection: Any) -> bool:
+        """Whether an error just rolled everything back: ON CONFLICT ROLLBACK, a full disk and the like."""
+        if self.system != "sqlite" or not (self.explicit or transaction.changes_something):
+            return False
+        return self._status(_raw(connection)) is DriverStatus.IDLE
+
+    def _was_to_commit_itself(
+        self, transaction: Transaction[StatementRecord], record: StatementRecord, connection: Any
+    ) -> bool:
+        """By the connection's setting: a driver does not tell its status in all states after an error."""
+        if self.explicit or record.plan.control is not None or not record.writes:
+            return False
+        if transaction.changes_something:
+            return False
+        try:
+            return commits_each_statement(self.driver, _raw(connection))
+        except Exception as error:
+            report("connection.autocommit", error)
+            return False
+
+    def _autocommit(self, record: StatementRecord, *, unknown: bool = False) -> None:
         transaction: Transaction[StatementRecord] = Transaction(ambient.new_transaction_id(), autocommit=True)
         transaction.add(record)
-        if record.error is not None:
+        if record.error is not None and unknown:
+            transaction.statement_failed(aborts=False)
+            transaction.commit_failed(connection_lost=True, cause=Cause(record.error.error_type))
+        elif record.error is not None:
             transaction.statement_failed(aborts=False)
             transaction.rolled_back(Reason.EXCEPTION, Cause(record.error.error_type))
             transaction.settle()
@@ -179,7 +217,8 @@ class ConnectionState:
             case Control.COMMIT:
                 transaction.committed()
             case Control.ROLLBACK:
-                reason, cause = self._why_rolled_back()
+                # Nobody closes anything: the application said so.
+                reason, cause = self._why_rolled_back(otherwise=Reason.EXPLICIT)
                 transaction.rolled_back(reason, cause)
 
     # -- how the transaction ends --------------------------------------------------------------------
@@ -203,10 +242,16 @@ class ConnectionState:
                 transaction.committed(aborted=aborted)
         self.settle()
 
-    def commit_failed(self, error: BaseException, *, connection_lost: bool) -> None:
+    def commit_failed(self, error: BaseException, dbapi_connection: Any, *, connection_lost: bool) -> None:
         """The driver's commit raised."""
         transaction = self.transaction
         if transaction is not None and not transaction.ended:
+            if not connection_lost and self._status(dbapi_connection) is DriverStatus.IN_TRANSACTION:
+                # SQLite lets the transaction go on. SQLAlchemy then expects rollback() and does not roll back
+                # when the connection is only closed: whoever gets it from the pool next can still commit.
+                with transaction.lock:
+                    transaction.commit_was_refused(cause_of(error))
+                return
             with transaction.lock:
                 transaction.commit_failed(connection_lost=connection_lost, cause=cause_of(error))
         self.settle()
@@ -223,7 +268,7 @@ class ConnectionState:
             # The pool's own rollback: nothing more will be learned.
             self.settle()
 
-    def _why_rolled_back(self) -> tuple[Reason, Cause | None]:
+    def _why_rolled_back(self, otherwise: Reason | None = None) -> tuple[Reason, Cause | None]:
         if self.returning:
             # Nobody closed the connection: the pool found it, after its holder was collected.
             return Reason.ABANDONED, None
@@ -231,7 +276,7 @@ class ConnectionState:
         if error is not None and not isinstance(error, _NOT_ERRORS):
             abandoned = isinstance(error, asyncio.CancelledError)
             return (Reason.ABANDONED if abandoned else Reason.EXCEPTION), cause_of(error)
-        return (Reason.NOT_COMMITTED if self.owned_by_session else Reason.EXPLICIT), None
+        return otherwise or (Reason.NOT_COMMITTED if self.owned_by_session else Reason.EXPLICIT), None
 
     def session_rolled_back(self) -> None:
         """The ORM session that owns the transaction was rolled back by a call, not by being closed."""
@@ -255,19 +300,33 @@ class ConnectionState:
         elif only_terminated:
             self.lost()
 
-    def entered_by_session(self, number: str, *, owned: bool) -> None:
-        """An ORM session begins to use the connection; ``owned``: it also ends what it begins."""
+    def entered_by_session(self, number: str, *, owned: bool, borrowed: bool) -> None:
+        """An ORM session begins to use the connection.
+
+        ``owned``: closing it rolls back; ``borrowed``: the connection was given to it and goes on without it.
+        """
         if self.returning:
             self.returned()
+        # What the connection did before is over, and was somebody else's.
+        self.settle()
         self.orm_session_id = number
         self.owned_by_session = owned
+        self.borrowed_by_session = borrowed
 
     def returned(self) -> None:
         """The connection was back in the pool."""
         self.returning = False
         self.settle()
         self.orm_session_id = ""
-        self.owned_by_session = False
+        self.owned_by_session = self.borrowed_by_session = False
+
+    def rollback_failed(self, *, called: bool) -> None:
+        """The driver's rollback raised; ``called``: it was the ORM session's rollback() that wanted it.
+
+        The session's own event, which says so otherwise, does not come then.
+        """
+        if called:
+            self.session_rolled_back()
 
     def lost(self, error: BaseException | None = None) -> None:
         """The connection is gone, and the transaction with it."""
@@ -284,6 +343,8 @@ class ConnectionState:
             return
         self.transaction = None
         self.explicit = False
+        if self.borrowed_by_session:
+            self.owned_by_session = False
         transaction.settle()
         self.holder.settled(transaction)
 

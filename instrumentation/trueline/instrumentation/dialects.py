@@ -125,10 +125,15 @@ def _watched_rollback(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def do_rollback(self: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
         state = None if runtime.active is None else ending.state_in_transaction(connection)
-        if state is not None:
-            # Before the call: an exception of the rollback's own would hide the one that caused it.
-            ending.rolled_back(state)
-        return original(self, connection, *args, **kwargs)
+        if state is None:
+            return original(self, connection, *args, **kwargs)
+        # Before the call: an exception of the rollback's own would hide the one that caused it.
+        ending.rolled_back(state)
+        try:
+            return original(self, connection, *args, **kwargs)
+        except BaseException:
+            ending.rollback_failed(state)
+            raise
 
     return do_rollback
 

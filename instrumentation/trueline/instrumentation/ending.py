@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -9,6 +10,9 @@ from sqlalchemy.engine import Connection
 from trueline.instrumentation import runtime
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState
 from trueline.instrumentation.guard import guarded, swallow
+
+#: Between the driver's rollback and the session's there are about ten.
+_MAX_FRAMES = 40
 
 
 def state_in_transaction(connection: Any) -> ConnectionState | None:
@@ -53,10 +57,28 @@ def commit_failed(dialect: Any, state: ConnectionState, connection: Any, error: 
     lost = not isinstance(error, Exception)
     if not lost and isinstance(error, dialect.loaded_dbapi.Error):
         lost = bool(dialect.is_disconnect(error, _dbapi_connection(connection), None))
-    state.commit_failed(error, connection_lost=lost)
+    state.commit_failed(error, _dbapi_connection(connection), connection_lost=lost)
 
 
 @guarded("ending.rolled_back")
 def rolled_back(state: ConnectionState) -> None:
     """The driver's rollback is about to be called."""
     state.rolled_back()
+
+
+@guarded("ending.rollback_failed")
+def rollback_failed(state: ConnectionState) -> None:
+    """The driver's rollback raised."""
+    state.rollback_failed(called=_session_rollback_is_running())
+
+
+def _session_rollback_is_running() -> bool:
+    """Whether an ORM session's rollback() is among the callers, and not its close()."""
+    frame = sys._getframe()
+    for _ in range(_MAX_FRAMES):
+        if frame.f_code.co_name == "rollback" and frame.f_globals.get("__name__") == "sqlalchemy.orm.session":
+            return True
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    return False

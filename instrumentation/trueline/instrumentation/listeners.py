@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection, Engine, RootTransaction
 from sqlalchemy.engine.interfaces import Dialect, ExceptionContext
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
@@ -114,12 +114,27 @@ def _after_begin(session: Session, transaction: Any, connection: Connection) -> 
     number = _session_numbers.get(session)
     if number is None:
         number = _session_numbers[session] = f"{time.monotonic_ns() & 0xFFFFFFFFFFFF:012x}"
-    # A session that was bound to a connection joins its transaction; the connection's holder ends it.
-    state.entered_by_session(number, owned=not isinstance(session.bind, Connection))
+    if not transaction.nested:
+        owned, borrowed = _ownership(session, transaction, connection)
+        state.entered_by_session(number, owned=owned, borrowed=borrowed)
     states = _session_states.get(session)
     if states is None:
         states = _session_states[session] = weakref.WeakSet()
     states.add(state)
+
+
+def _ownership(session: Session, transaction: Any, connection: Connection) -> tuple[bool, bool]:
+    """Whether the session ends the database's transaction, and whether the connection was lent to it.
+
+    A session on a connection that is in a transaction joins it; whether closing the session then rolls back
+    depends on its join_transaction_mode, of which SQLAlchemy offers no public reading.
+    """
+    try:
+        _, inner, ends, own_connection = transaction._connections[connection]
+    except (AttributeError, KeyError, ValueError):
+        lent = isinstance(session.bind, Connection)
+        return not lent, lent
+    return bool(ends) and isinstance(inner, RootTransaction), not own_connection
 
 
 @guarded("session.after_rollback")

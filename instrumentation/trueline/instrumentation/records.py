@@ -33,6 +33,8 @@ class StatementRecord:
         "error",
         "failed",
         "identities",
+        "in_parts",
+        "left_open",
         "orm_session_id",
         "parent",
         "plan",
@@ -87,6 +89,8 @@ class StatementRecord:
         self.reads = kind is Kind.READ
         self.tables = plan.tables
         self.failed = error is not None
+        self.in_parts = False
+        self.left_open = False
         self.undone = False
         self.position = 0
         self.span_number_or_0 = 0

@@ -36,11 +36,15 @@ class Statement(Protocol):
     tables: tuple[str, ...]
     #: It raised: whatever becomes of its transaction, it changed nothing.
     failed: bool
+    #: A failed batch of which the driver may have carried out the first rows.
+    in_parts: bool
     started_at: int
     #: Set by the machine: its place in the transaction, from 1.
     position: int
     #: Set by the machine: undone by ROLLBACK TO SAVEPOINT.
     undone: bool
+    #: Set by the machine: it goes out as `open`, however late its span is made.
+    left_open: bool
 
     @property
     def span_id(self) -> str:
@@ -93,6 +97,7 @@ class Transaction(Generic[S]):
         "aborted",
         "autocommit",
         "cause",
+        "commit_refused",
         "confirmed",
         "dispatched",
         "ended",
@@ -121,6 +126,8 @@ class Transaction(Generic[S]):
         self.aborted = False
         #: The driver said that it is in a transaction: no statement commits by itself before the end.
         self.confirmed = False
+        #: A COMMIT failed and the server kept the transaction open (SQLite): it can still be committed.
+        self.commit_refused = False
         self.ended = False
         self.settled = False
         #: The holder has queued the settled transaction; set once.
@@ -142,6 +149,11 @@ class Transaction(Generic[S]):
         self._savepoints: list[tuple[str, int]] = []
         # Reentrant: a garbage collection inside a hook can end a transaction from the same thread.
         self.lock = threading.RLock()
+
+    @property
+    def changes_something(self) -> bool:
+        """It wrote, or has a savepoint: the driver must say that it is in a transaction."""
+        return bool(self.tally.writes or self._savepoints)
 
     # -- what happens inside -------------------------------------------------------------------------
 
@@ -168,6 +180,7 @@ class Transaction(Generic[S]):
         self.held = [statement for statement in self.held if id(statement) not in leaving]
         self.tally.left_open += len(statements)
         for statement in statements:
+            statement.left_open = True
             if not statement.undone:
                 self.left.append((statement.position, statement.span_id))
 
@@ -220,6 +233,8 @@ class Transaction(Generic[S]):
             self._end(Outcome.ROLLED_BACK, Reason.COMMIT_OF_ABORTED)
         else:
             self._end(Outcome.COMMITTED, None)
+            if self.commit_refused:
+                self.cause = NO_CAUSE
         self.settled = True
 
     def commit_failed(self, *, connection_lost: bool, cause: Cause) -> None:
@@ -231,8 +246,16 @@ class Transaction(Generic[S]):
         self.cause = cause
         self.settled = True
 
+    def commit_was_refused(self, cause: Cause) -> None:
+        """The driver's commit raised and the transaction is still open, as it was."""
+        self.commit_refused = True
+        self.cause = cause
+
     def rolled_back(self, reason: Reason, cause: Cause | None = None) -> None:
         """The driver's rollback returned. The reason may still be corrected by :meth:`correct`."""
+        if self.commit_refused:
+            self._end(Outcome.ROLLED_BACK, Reason.COMMIT_FAILED)
+            return
         self._end(Outcome.ROLLED_BACK, reason)
         if cause is not None:
             self.cause = cause
@@ -260,6 +283,9 @@ class Transaction(Generic[S]):
         assert (reason in LEGAL_REASONS[outcome]) if reason is not None else outcome != Outcome.ROLLED_BACK
         self.outcome = outcome
         self.reason = reason
+        if outcome == Outcome.ROLLED_BACK:
+            # They share its fate, and its reason, with all others.
+            self.undone_ids = []
         self.ended = True
         self.ended_at = ambient.now_ns()
 
@@ -269,10 +295,13 @@ class Transaction(Generic[S]):
         """Outcome and reason of one statement.
 
         It can be undone though its transaction commits: by a savepoint, or because it failed and the
-        server (SQLite, MySQL) lets the transaction go on without it.
+        server (SQLite, MySQL) lets the transaction go on without it. That much is certain while the
+        transaction is still open, and said then.
         """
-        if statement.undone and self.outcome != Outcome.ROLLED_BACK:
+        # What a savepoint undoes after a statement has left is for the transaction span to say.
+        outcome = Outcome.OPEN if statement.left_open else self.outcome
+        if statement.undone and outcome != Outcome.ROLLED_BACK:
             return Outcome.ROLLED_BACK, Reason.SAVEPOINT
-        if statement.failed and self.outcome == Outcome.COMMITTED:
-            return Outcome.ROLLED_BACK, Reason.EXCEPTION
-        return self.outcome, self.reason
+        if statement.failed and outcome in (Outcome.COMMITTED, Outcome.OPEN):
+            return (Outcome.UNKNOWN, None) if statement.in_parts else (Outcome.ROLLED_BACK, Reason.EXCEPTION)
+        return outcome, None if statement.left_open else self.reason
