@@ -145,7 +145,8 @@ class Interpreter:
     @staticmethod
     def _expected(error: BaseException | None) -> None:
         # sqlite3.Error: sqlite3 commits when SQLAlchemy sets the isolation level, and may refuse to.
-        known = (ApplicationError, Stop, SQLAlchemyError, TimeoutError, sqlite3.Error, type(None))
+        # IndexError: psycopg's executemany() on a connection that has just been cut.
+        known = (ApplicationError, Stop, SQLAlchemyError, TimeoutError, sqlite3.Error, IndexError, type(None))
         if not isinstance(error, known):
             raise error
 
@@ -612,8 +613,9 @@ class Interpreter:
                 await settle(target.close())
                 handle.inactive = False
             case "invalidate":
-                handle.line.lost()
+                # A savepoint that text has ended keeps a session from getting there.
                 await settle(target.invalidate())
+                handle.line.lost()
             case "kill":
                 await self._kill(handle)
             case "cancel":
@@ -703,6 +705,7 @@ class Interpreter:
         try:
             # Not before the statement is on its way: whatever comes before it must be done.
             await settle(handle.object.execute(text("SELECT 1")))
+            self._flushed(handle)
             handle.line.ran()
             timer = asyncio.get_running_loop().call_later(0.05, task.cancel)
             await settle(handle.object.execute(text(sql), {"key": keys[0]} if keys else {}))
@@ -732,7 +735,7 @@ class Interpreter:
     @staticmethod
     def _refused(error: BaseException) -> bool:
         """SQLAlchemy did not go to the database at all."""
-        return not isinstance(error, (DBAPIError, asyncio.CancelledError))
+        return not isinstance(error, (DBAPIError, asyncio.CancelledError, IndexError))
 
     def _flushed(self, handle: Handle) -> None:
         """Pending objects that a flush has written."""
