@@ -45,7 +45,9 @@ class _Generator:
         self.shared = shared
         self.sqlite = not target.aborts
         self.refusals = refusals
-        self.autocommits = not target.autocommit and not (self.sqlite and refusals)
+        # An isolation level set and reset by SQLAlchemy ends what was set up on the driver's connection for good.
+        self.levels = not target.autocommit and not target.begin_event
+        self.autocommits = self.levels and not (self.sqlite and refusals)
         self.last = 0
 
     def chance(self, probability: float) -> bool:
@@ -66,7 +68,6 @@ class _Generator:
     # -- units -----------------------------------------------------------------------------------------
 
     def unit(self) -> Unit:
-        # An isolation level set and reset by SQLAlchemy would end the driver's own autocommit for good.
         if self.chance(0.2 if self.sqlite else 0.12) and self.autocommits:
             return self.autocommit_unit()
         styles: list[Any] = ["connect", "engine.begin", "connection.begin", "session", "session.begin"]
@@ -78,7 +79,7 @@ class _Generator:
         ):
             handle = "session"
         isolation: Any = ""
-        if self.chance(0.1) and style != "maker.begin" and not self.target.autocommit:
+        if self.chance(0.1) and style != "maker.begin" and self.levels:
             isolation = "SERIALIZABLE"
         end: Any = self.choose(commit=6, rollback=2, none=2).replace("none", "")
         session = handle == "session"
@@ -102,7 +103,7 @@ class _Generator:
             body.append(self.write(style == "session", alone=True))
             if self.chance(0.3):
                 body.append(Read("rows"))
-        if style != "session" and self.chance(0.5) and not self.target.begin_event:
+        if style != "session" and self.chance(0.5):
             body += self.textual_transaction()
         if self.target.is_async and self.chance(0.1):
             body.append(Call("cancel write in flight", *self.numbers()))
@@ -171,7 +172,7 @@ class _Generator:
         if violates and how not in ("delete", "add pending"):
             # If the statement commits by itself, sqlite3 checks what is deferred when the rows of RETURNING
             # are fetched, after SQLAlchemy's event.
-            late = self.sqlite and how == "values" and self.target.autocommit
+            late = self.sqlite and how in ("values", "add many") and self.target.autocommit
             deferred = 0 if late or (self.sqlite and not self.refusals) else 4
             violation = self.choose(
                 none=80, unique=15, deferred=deferred, or_rollback=2 if self.sqlite and how == "insert" else 0

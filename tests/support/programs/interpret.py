@@ -156,9 +156,7 @@ class Interpreter:
         line = Line(
             aborts=self.target.aborts,
             begins=self.target.begins,
-            autocommit=self.target.autocommit
-            # SQLAlchemy's recipe for sqlite3 says BEGIN whatever the isolation level.
-            or ("AUTOCOMMIT" in unit.isolation and not self.target.begin_event),
+            autocommit=self.target.autocommit or "AUTOCOMMIT" in unit.isolation,
             record=self.record,
         )
         self.lines.append(line)
@@ -649,6 +647,10 @@ class Interpreter:
 
     def _commit_raised(self, handle: Handle, error: BaseException) -> None:
         if isinstance(error, DBAPIError) and error.statement is None:
+            # The flush came before, and what it wrote is gone from the session again.
+            for _, key in handle.pending:
+                handle.line.wrote((key,))
+            handle.pending.clear()
             if error.connection_invalidated:
                 handle.line.commit_unanswered()
             else:
@@ -778,7 +780,7 @@ class Interpreter:
             if isinstance(error, asyncio.CancelledError):
                 line.killed = True
             during = (*keys, *pending)
-            line.lost(during_statement=self.record.get(during[0]) if during else None)
+            line.lost(tuple(self.record[key] for key in during if key in self.record))
             handle.inactive = handle.is_session and not handle.object.is_active
             return
         if isinstance(error, DBAPIError):

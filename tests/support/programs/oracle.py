@@ -19,6 +19,7 @@ The rows that are really there come from the table; the oracle says only why.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -221,10 +222,14 @@ class Line:
         self._end(("rolled_back", "commit_failed"))
         return None
 
-    def lost(self, *, during_statement: Written | None = None) -> None:
-        """The connection is gone: killed, invalidated, or closed by SQLAlchemy after a cancellation."""
-        if during_statement is not None and during_statement.transaction is not self.transaction:
-            during_statement.transaction.end = UNKNOWN
+    def lost(self, during: Sequence[Written] = ()) -> None:
+        """The connection is gone: killed, invalidated, or closed by SQLAlchemy after a cancellation.
+
+        ``during``: what was then under way. It may have committed itself.
+        """
+        for written in during:
+            if written.transaction is not self.transaction:
+                written.transaction.end = UNKNOWN
         self._end(("rolled_back", "abandoned"))
         self.outside = self.dead = False
 
