@@ -45,7 +45,7 @@ class _Generator:
         self.shared = shared
         self.sqlite = not target.aborts
         self.refusals = refusals
-        # An isolation level set and reset by SQLAlchemy ends what was set up on the driver's connection for good.
+        # An isolation level set and reset by SQLAlchemy ends what was set up on the driver's connection.
         self.levels = not target.autocommit and not target.begin_event
         self.autocommits = self.levels and not (self.sqlite and refusals)
         self.last = 0

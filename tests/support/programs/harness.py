@@ -378,7 +378,7 @@ def _explain(database: Database, recorder: Recorder, verdict: Verdict, flavor: F
 
 
 def shrink(
-    database: Database, recorder: Recorder, program: Program, flavor: Flavor, attempts: int = 50
+    database: Database, recorder: Recorder, program: Program, flavor: Flavor, attempts: int = 30
 ) -> Verdict | None:
     """The smallest program found that is still wrong when it runs alone; None if this one is not."""
 

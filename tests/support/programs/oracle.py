@@ -123,7 +123,8 @@ class Line:
     def savepoint(self, name: str = "") -> Mark:
         """SAVEPOINT."""
         self.inherited = False
-        if self.aborts and self.transaction is None and (self.autocommit or self.outside):
+        alone = self.transaction is None and (self.autocommit or self.outside)
+        if self.aborts and (alone or (self.transaction is not None and self.transaction.aborted)):
             # PostgreSQL refuses it; a session does not ask for it before it is used.
             return Mark(Transaction(), 0)
         if self.transaction is None:
