@@ -142,6 +142,7 @@ def test_a_forked_child_is_an_instance_of_its_own(ended: Ended) -> None:
     assert len(instances) == 2, instances
 
 
+@pytest.mark.nightly
 def test_children_forked_under_load_neither_hang_nor_lose_anything(
     postgres: Postgres, tmp_path: Path
 ) -> None:
