@@ -109,7 +109,8 @@ def test_what_arrives_of_it(ended: Ended, scenario: str) -> None:
     code, outcomes, undecided = EXPECTED[scenario]
     errors = (ended.folder / f"{scenario}.err").read_text()
     assert ended.codes[scenario] == code, errors
-    assert ("Traceback" in errors) is (scenario == "unhandled_exception"), errors
+    if scenario != "generator_never_finished":  # which Python throws away when the connection is gone already
+        assert ("Traceback" in errors) is (scenario == "unhandled_exception"), errors
     spans = ended.spans(scenario)
     assert len({span.span_id for span in spans}) == len(spans), "a span was sent twice"
     inserts = Counter(s.attributes[semconv.TRANSACTION_OUTCOME] for s in spans if s.name == "INSERT t")
