@@ -164,7 +164,7 @@ class ConnectionState:
             and not (transaction.confirmed or self.explicit)
             and record.plan.control is None
             and not transaction.held
-            and not transaction.left
+            and not transaction.tally.left_open
             and self._autocommitted(transaction, record, connection)
         ):
             self._autocommit(transaction, record)

@@ -55,7 +55,6 @@ _NAME: Final = re.compile(r"[^\W\d][\w$.]{0,127}")
 _SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
 #: Source files of PostgreSQL's procedural languages: message and diagnostics are what a function made them.
 _RAISED_IN: Final = re.compile(r"(?:.*/)?pl(?:_exec|perl|py_\w+|tcl|v8\w*)\.\w+")
-_RAISED: Final = "raised by a function in the database"
 #: SQLite: here a table of the statement's text stands without quotes.
 _SQLITE_TABLE: Final = re.compile(r"(?:no such table: |^table )([^\W\d][\w$]*)(?=$| )")
 _SQLITE_ERROR: Final = 1
@@ -91,6 +90,14 @@ def error_facts(exception: BaseException) -> ErrorFacts:
         return ErrorFacts(_class_name(exception), "")
 
 
+def description_of(exception: BaseException) -> str:
+    """The description of a database's error; "" for any other exception: its text is the application's."""
+    for one in (exception, getattr(exception, "orig", None)):
+        if isinstance(one, BaseException) and _is_of_a_driver(one):
+            return error_facts(one).description
+    return ""
+
+
 def _facts(exception: BaseException) -> ErrorFacts:
     for one in _chain(exception):
         sqlstate = _text(getattr(one, "sqlstate", None)) or _text(getattr(one, "pgcode", None))
@@ -101,7 +108,19 @@ def _facts(exception: BaseException) -> ErrorFacts:
         number = _mysql_number(one)
         if number:
             return _mysql(one, number)
-    return ErrorFacts(_class_name(exception), "", description=clean_description(str(exception)))
+    description = clean_description(str(exception)) if _is_of_a_driver(exception) else ""
+    return ErrorFacts(_class_name(exception), "", description=description)
+
+
+def _is_of_a_driver(exception: BaseException) -> bool:
+    """Whether a driver made the text, and not code of the application that a driver called.
+
+    Told by the names of PEP 249's hierarchy, of which SQLAlchemy's wrappers have a copy.
+    """
+    names = {base.__name__ for base in type(exception).__mro__}
+    return "Error" in names and not names.isdisjoint(
+        {"InterfaceError", "DatabaseError", "Warning", "PostgresError", "MySQLError"}
+    )
 
 
 def _chain(exception: BaseException) -> list[BaseException]:
@@ -121,7 +140,7 @@ def _postgresql(exception: BaseException, sqlstate: str) -> ErrorFacts:
     for one in _chain(exception):
         source: Any = getattr(one, "diag", None) or one
         if _raised_by_function(source):
-            return ErrorFacts(sqlstate, sqlstate, constraint_kind=kind or "", description=_RAISED)
+            return ErrorFacts(sqlstate, sqlstate, constraint_kind=kind or "")
         name = name or _text(getattr(source, "constraint_name", None))
         table = table or _text(getattr(source, "table_name", None))
         column = column or _text(getattr(source, "column_name", None))
@@ -190,7 +209,7 @@ def _sqlite(error: BaseException) -> ErrorFacts:
         constraint_kind=kind or "",
         constraint_table=table,
         constraint_columns=columns,
-        description=clean_description(message, names),
+        description="" if code == _SQLITE_CONSTRAINT_TRIGGER else clean_description(message, names),
     )
 
 

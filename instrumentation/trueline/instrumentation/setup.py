@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from opentelemetry import _logs, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from trueline.instrumentation import contrib, runtime, semconv
+from trueline.instrumentation import contrib, lifecycle, runtime, semconv
 from trueline.instrumentation._version import __version__
 from trueline.instrumentation.async_exit import unwrap_async, wrap_async
 from trueline.instrumentation.entry import EntryProcessor
@@ -22,6 +22,7 @@ from trueline.instrumentation.events import DeferredEvents
 from trueline.instrumentation.guard import guarded, swallow
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
+from trueline.instrumentation.last_export import patience
 from trueline.instrumentation.logs import EventEmitter, OtlpHandler, root_has_otel_handler
 from trueline.instrumentation.losses import Losses
 from trueline.instrumentation.options import ConfigurationError, Options, disabled, resolve
@@ -51,12 +52,23 @@ class _Installed:
     loggers: _logs.LoggerProvider
     processor: EntryProcessor
     log_handler: OtlpHandler | None
+    flush: Callable[[], None]
     contrib: bool
     samples: bool
 
 
 _installed: _Installed | None = None
 _lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    # Another thread may have held it at the fork.
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def instrument(
@@ -161,6 +173,7 @@ def _instrument(
             None if sdk is None else sdk.resource,
             InstrumentationScope(semconv.SCOPE_NAME, __version__, semconv.SCHEMA_URL),
         ),
+        provider=sdk,
         finish=None if sdk is None else sdk._active_span_processor.on_end,
         tracer=tracer,
         key_id=hasher.key_id,
@@ -199,9 +212,11 @@ def _instrument(
         handler = OtlpHandler(loggers, options.identities, extractor, log_arguments=options.log_arguments)
         logging.getLogger().addHandler(handler)
     # Registered after the providers' own handlers, so it runs before them: what is held still gets out.
-    atexit.register(holder.close)
+    lifecycle.at_exit(holder.close)
+    flush = lifecycle.bounded(lambda: _flush(provider, loggers), lambda: patience(options.base_endpoint))
+    lifecycle.at_flush(flush)
     _installed = _Installed(
-        current, provider, loggers, processor, handler, contrib=False, samples=builder.samples
+        current, provider, loggers, processor, handler, flush, contrib=False, samples=builder.samples
     )
     try:
         runtime.install(current)
@@ -214,6 +229,13 @@ def _instrument(
     except Exception:
         _uninstrument()  # all or nothing
         raise
+
+
+def _flush(*providers: object) -> None:
+    for provider in providers:
+        force_flush = getattr(provider, "force_flush", None)
+        if force_flush is not None:
+            force_flush()
 
 
 def _may_export_hashes(
@@ -257,7 +279,8 @@ def _uninstrument() -> None:
         steps.append(contrib.deactivate)
     steps += [
         holder.close,
-        lambda: atexit.unregister(holder.close),
+        lambda: lifecycle.forget(holder.close),
+        lambda: lifecycle.forget(installed.flush),
         lambda: remove_processor(installed.provider, installed.processor),
     ]
     if handler is not None:
