@@ -19,6 +19,7 @@ from trueline.instrumentation.database_errors import error_facts
 from trueline.instrumentation.drivers import (
     DriverStatus,
     batch_may_halt,
+    commits_each_statement,
     error_aborts,
     statement_autocommitted,
     transaction_status,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 INFO_KEY = "trueline"
 MAX_CAUSES = 8
+#: Between the driver's rollback and the session's there are about ten.
+_MAX_FRAMES = 40
 
 # These end a block without anything having gone wrong in it.
 _NOT_ERRORS = (StopIteration, StopAsyncIteration)
@@ -59,6 +62,7 @@ class ConnectionState:
         "facts",
         "generation",
         "holder",
+        "lent_to_session",
         "level_is_known",
         "orm_session_id",
         "owned_by_session",
@@ -94,6 +98,8 @@ class ConnectionState:
         self.level_is_known = True
         self.orm_session_id = ""
         self.owned_by_session = False
+        #: The session was given this connection, which goes on without it.
+        self.lent_to_session = False
 
     # -- statements ----------------------------------------------------------------------------------
 
@@ -163,11 +169,13 @@ class ConnectionState:
             not disconnected
             and not (transaction.confirmed or self.explicit)
             and record.plan.control is None
-            and not transaction.held
-            and not transaction.tally.left_open
+            and not transaction.changes_something
             and self._autocommitted(transaction, record, connection)
         ):
             self._autocommit(transaction, record)
+            return
+        if self._was_to_commit_itself(transaction, record, connection):
+            self._autocommit(transaction, record, connection_lost=disconnected)
             return
         raw = _raw(connection)
         aborts = not disconnected and self._aborts(raw, error)
@@ -226,13 +234,37 @@ class ConnectionState:
         transaction.confirmed = by_itself is False
         return bool(by_itself)
 
-    def _autocommit(self, around: Transaction[StatementRecord], record: StatementRecord) -> None:
-        """A transaction of one statement; ``around``: the one that was begun and stays empty."""
+    def _was_to_commit_itself(
+        self, transaction: Transaction[StatementRecord], record: StatementRecord, connection: Any
+    ) -> bool:
+        """By the connection's setting: lost, and after some errors, it does not tell its status."""
+        if self.explicit or transaction.changes_something or not record.writes or record.plan.control:
+            return False
+        try:
+            return commits_each_statement(self.driver, _raw(connection))
+        except Exception as error:  # a driver's attributes are foreign code
+            report("connection.setting", error)
+            return False
+
+    def _autocommit(
+        self,
+        around: Transaction[StatementRecord],
+        record: StatementRecord,
+        *,
+        connection_lost: bool = False,
+    ) -> None:
+        """A transaction of one statement; ``around``: the one that was begun and stays empty.
+
+        ``connection_lost``: nobody knows whether the server had carried it out before.
+        """
         transaction: Transaction[StatementRecord] = Transaction(ambient.new_transaction_id(), autocommit=True)
         transaction.isolation_level = around.isolation_level
         transaction.orm_session_id = self.orm_session_id
         transaction.add(record)
-        if record.error is not None and record.many and batch_may_halt(self.driver):
+        if record.error is not None and connection_lost:
+            transaction.statement_failed(aborts=False)
+            transaction.commit_failed(connection_lost=True, cause=Cause(record.error.error_type))
+        elif record.error is not None and record.many and batch_may_halt(self.driver):
             transaction.statement_failed(aborts=False)
             transaction.ended_unseen()
         elif record.error is not None:
@@ -257,7 +289,9 @@ class ConnectionState:
                 transaction.committed()
             case Control.ROLLBACK:
                 reason, cause = self._why_rolled_back()
-                transaction.rolled_back(reason, cause)
+                # Nobody closes anything: the application said so.
+                said = Reason.EXPLICIT if reason is Reason.NOT_COMMITTED else reason
+                transaction.rolled_back(said, cause)
 
     # -- how the transaction ends --------------------------------------------------------------------
 
@@ -329,6 +363,9 @@ class ConnectionState:
         elif raised or self._status(dbapi_connection) not in _OPEN:
             with transaction.lock:
                 transaction.rolled_back(*why)
+            if raised and _session_rollback_is_running():
+                # The session's own event, which says so otherwise, does not come then.
+                self.session_rolled_back()
             if self.returning:
                 # The pool's own rollback: nothing more will be learned.
                 self.settle()
@@ -385,14 +422,18 @@ class ConnectionState:
         elif only_terminated:
             self.lost()
 
-    def entered_by_session(self, number: str, *, owned: bool) -> None:
-        """An ORM session begins to use the connection; ``owned``: it also ends what it begins."""
+    def entered_by_session(self, number: str, *, owned: bool, lent: bool) -> None:
+        """An ORM session begins to use the connection.
+
+        ``owned``: it also ends what it begins. ``lent``: the connection is somebody else's.
+        """
         if self.returning:
             self.returned()
         # A new transaction begins: nothing more will be learned of an ended one.
         self.settle()
         self.orm_session_id = number
         self.owned_by_session = owned
+        self.lent_to_session = lent
 
     def returned(self) -> None:
         """The connection was back in the pool."""
@@ -402,7 +443,7 @@ class ConnectionState:
             # Everything committed by itself; the next user may have another isolation level.
             self.transaction = None
         self.orm_session_id = ""
-        self.owned_by_session = False
+        self.owned_by_session = self.lent_to_session = False
 
     def lost(self, error: BaseException | None = None) -> None:
         """The connection is gone, and the transaction with it."""
@@ -422,7 +463,10 @@ class ConnectionState:
             return
         self.transaction = None
         self.explicit = False
-        self.owned_by_session = False
+        if self.lent_to_session:
+            # Its holder may go on with it. In a connection of its own the session goes on itself, for instance
+            # after COMMIT as text.
+            self.owned_by_session = False
         transaction.settle()
         self.holder.settled(transaction)
 
@@ -438,6 +482,18 @@ class ConnectionState:
 def _leaving_with() -> BaseException | None:
     """The exception that is being handled here, or with which an async block is being left."""
     return sys.exc_info()[1] or scope.leaving_with()
+
+
+def _session_rollback_is_running() -> bool:
+    """Whether an ORM session's rollback() is among the callers, and not its close()."""
+    frame = sys._getframe()
+    for _ in range(_MAX_FRAMES):
+        if frame.f_code.co_name == "rollback" and frame.f_globals.get("__name__") == "sqlalchemy.orm.session":
+            return True
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    return False
 
 
 def _raw(connection: Any) -> Any:

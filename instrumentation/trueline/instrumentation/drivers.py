@@ -87,6 +87,13 @@ def statement_autocommitted(driver: str, dbapi_connection: Any, *, writes: bool)
     return status is DriverStatus.IDLE
 
 
+def commits_each_statement(driver: str, dbapi_connection: Any) -> bool:
+    """Whether the connection is set to commit each statement; a lost one still says so."""
+    if driver in ("pysqlite", "aiosqlite"):
+        return _sqlite_autocommits(dbapi_connection)
+    return bool(getattr(dbapi_connection, "autocommit", False))
+
+
 def error_aborts(driver: str, dbapi_connection: Any, error: BaseException | None) -> bool:
     """Whether a PostgreSQL server has aborted the transaction after ``error``.
 

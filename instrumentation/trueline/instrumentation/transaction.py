@@ -173,6 +173,11 @@ class Transaction(Generic[S]):
         # Reentrant: a garbage collection inside a hook can end a transaction from the same thread.
         self.lock = threading.RLock()
 
+    @property
+    def changes_something(self) -> bool:
+        """It wrote, or has a savepoint: it is no autocommitted statement's."""
+        return bool(self.tally.writes or self._savepoints)
+
     # -- what happens inside -------------------------------------------------------------------------
 
     def add(self, statement: S) -> None:
