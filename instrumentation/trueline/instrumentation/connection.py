@@ -464,8 +464,8 @@ class ConnectionState:
         self.transaction = None
         self.explicit = False
         if self.lent_to_session:
-            # Its holder may go on with it. In a connection of its own the session goes on itself, for instance
-            # after COMMIT as text.
+            # Its holder may go on with it. On a connection of its own the session goes on itself, after a
+            # COMMIT as text for one.
             self.owned_by_session = False
         transaction.settle()
         self.holder.settled(transaction)

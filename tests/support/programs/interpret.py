@@ -287,8 +287,10 @@ class Interpreter:
         try:
             await self._body(unit.body, handle)
             await self._end(unit, handle)
-        finally:
-            line.lost()
+            line.dropped(None)
+        except BaseException as error:
+            line.dropped(error)
+            raise
 
     # -- steps -----------------------------------------------------------------------------------------
 
