@@ -243,6 +243,7 @@ NOT_CALLED = {
     "block:Block._begin": "abstract",
     "block:Block._end": "abstract",
     "connection:ConnectionState.fetch_failed": "below a guarded listener; see test_outcomes_sync.py",
+    "connection:_session_rollback_is_running": "below a guarded hook; see test_outcomes_found.py",
     "connections:_late": "below execution.begin; see test_guest.py",
     "database_errors:_first_text": "below error_facts",
     "database_errors:_class_name": "below error_facts",
