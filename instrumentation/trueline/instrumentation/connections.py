@@ -124,5 +124,5 @@ def system_of(dialect_name: str) -> str:
 
 def driver_of(dialect: Any) -> str:
     """The driver's name; psycopg's two dialects share one, and their DBAPI connections differ."""
-    driver = str(dialect.driver)
+    driver = str(getattr(dialect, "driver", ""))  # not every foreign dialect says
     return "psycopg_async" if driver == "psycopg" and dialect.is_async else driver
