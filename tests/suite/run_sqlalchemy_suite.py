@@ -154,7 +154,7 @@ def run(suite: Path, mode: str, database: str, paths: list[str], *, timeout: flo
             subprocess.run(
                 command, cwd=_copy_of(suite, output), env=environment, stdout=log, stderr=log, timeout=timeout
             )
-    written = {"outcomes": {}}
+    written: dict[str, Any] = {"outcomes": {}}
     if (output / "outcomes.json").exists():
         written = json.loads((output / "outcomes.json").read_text())
     if not written["outcomes"]:
