@@ -3,8 +3,8 @@
     python tests/suite/run_sqlalchemy_suite.py --database sqlite --database psycopg --spans own
 
 Downloads the source of the installed SQLAlchemy release with pip, runs its tests without and with Trueline
-(with ``--spans contrib``: with contrib's instrumentation alone and with both) and compares test by test. The files
-of tests that differ are run again on both sides: a test that then agrees is called unsteady. Exit code 1 if
+(with ``--spans contrib``: with contrib's instrumentation alone and with both) and compares test by test. The
+files of tests that differ are run again on both sides: a test that then agrees is called unsteady. Exit code 1 if
 anything differs.
 
 SQLite runs the whole suite; on the others those tests run that SQLAlchemy marks for every backend. Left out
