@@ -64,6 +64,8 @@ BOUNDARY = {
     "dialects:_watched_execute_no_params.<locals>.do_execute_no_params": "passes the driver's call on",
     "dialects:_watched_commit.<locals>.do_commit": "passes the driver's call on",
     "dialects:_watched_rollback.<locals>.do_rollback": "passes the driver's call on",
+    "dialects:_watched_prepare.<locals>.do_prepare_twophase": "passes the driver's call on",
+    "dialects:_deciding.<locals>.decide": "passes the driver's call on",
     "ending:committed": IN_A_TRY,
     "ending:state_in_transaction": IN_A_TRY,
     "execution:begin": IN_A_TRY,
@@ -229,11 +231,14 @@ def test_each_function_broken_for_good_in_each_way(driver: str, spans: str, url:
 #: Modules with hooks: each of their functions is broken above, or named here with the reason why it is not.
 HOOK_MODULES = {
     *("ai_calls", "ambient", "async_exit", "binding", "block", "connection", "connections", "database"),
-    *("database_errors", "dialects", "drivers", "ending", "entry", "execution", "fingerprint", "listeners"),
+    *("database_errors", "dialects", "drivers", "ending", "entry", "execution", "fingerprint", "isolation"),
+    "listeners",
     *("logs", "losses", "holder", "records", "runtime", "scope", "spans", "transaction"),
 }
 #: Answered from a cache once they were called in this process.
 CACHED = {"spans:_counts"}
+#: Called if a statement leaves before its savepoint ends, which depends on the machine.
+BY_CHANCE = {"records:StatementRecord.span_id"}
 NOT_CALLED = {
     "ai_calls:ai_call._recreate_cm": "called by contextlib when the block is used as a decorator",
     "ai_calls:ai_call.failed": "guarded",
@@ -242,7 +247,7 @@ NOT_CALLED = {
     "binding:_script_name": "below bind_identity._begin, which is guarded",
     "block:Block._begin": "abstract",
     "block:Block._end": "abstract",
-    "connection:ConnectionState.fetch_failed": "below a guarded listener; see test_outcomes_sync.py",
+    "connection:ConnectionState.fetch_failed": "below a guarded listener; see tests/conformance",
     "connections:_late": "below execution.begin; see test_guest.py",
     "database_errors:_first_text": "below error_facts",
     "database_errors:_class_name": "below error_facts",
@@ -255,6 +260,11 @@ NOT_CALLED = {
     "logs:OtlpHandler.handleError": "does nothing",
     "losses:Losses.add": "only where spans are lost",
     "losses:Losses.after_fork": "in a forked child",
+    "drivers:_psycopg2": "below guarded hooks; see tests/conformance",
+    "drivers:_psycopg_async": "below guarded hooks; see tests/conformance",
+    "spans:SpanBuilder._end_adopted": "on the holder's thread; only without a provider of the SDK's",
+    "transaction:Transaction.is_empty": "below guarded hooks; one comparison",
+    "transaction:Statement.many": "a protocol",
     "transaction:Statement.span_id": "a protocol",
 }
 
@@ -268,7 +278,7 @@ def test_no_hook_is_forgotten(request: pytest.FixtureRequest, tmp_path: Path) ->
         url = url_for(driver, request, tmp_path)
         reached |= faults.reached_by(lambda u=url, d=driver, s=spans: guest(u, d, s), everything)  # type: ignore[misc]
     hooks = {name for name in everything if name.split(":")[0] in HOOK_MODULES}
-    assert sorted(hooks - reached - CACHED - NOT_CALLED.keys() - BOUNDARY.keys()) == []
+    assert sorted(hooks - reached - CACHED - BY_CHANCE - NOT_CALLED.keys() - BOUNDARY.keys()) == []
     assert sorted(NOT_CALLED.keys() & reached) == [], "they are called: take them off the list"
     named = {name for name in NOT_CALLED.keys() | BOUNDARY.keys() if "<locals>" not in name}
     assert sorted(named - everything.keys()) == [], "they are gone"
