@@ -323,3 +323,21 @@ def test_where_the_sdks_span_has_limits_it_is_ended_itself(
     assert span.attributes is not None
     assert len(str(span.attributes[semconv.DB_QUERY_TEXT])) == 100
     assert span.attributes[semconv.TRANSACTION_OUTCOME] == "committed"
+
+
+def test_an_adopted_span_leaves_by_its_own_provider(record: Callable[..., Recorder], tmp_path: Path) -> None:
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+    memory = InMemorySpanExporter()
+    applications_own = TracerProvider()
+    applications_own.add_span_processor(SimpleSpanProcessor(memory))
+    SQLAlchemyInstrumentor().instrument(tracer_provider=applications_own, skip_dep_check=True)
+    try:
+        recorder = record(logs=False)
+        with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/a.db").begin() as connection:
+            connection.execute(text("CREATE TABLE t (x INTEGER)"))
+        assert [span.name for span in recorder.spans()] == ["TRANSACTION a.db"]
+    finally:
+        SQLAlchemyInstrumentor().uninstrument()
+    outcomes = [(s.attributes or {}).get(semconv.TRANSACTION_OUTCOME) for s in memory.get_finished_spans()]
+    assert "committed" in outcomes

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from trueline.instrumentation.database_errors import ErrorFacts, clean_description, error_facts
+from trueline.instrumentation.database_errors import ErrorFacts, error_facts
+from trueline.instrumentation.descriptions import clean_description
 
 CANARY = "canary7731"
 TABLES = """
@@ -259,16 +260,25 @@ def test_a_circle_of_causes_ends() -> None:
     [
         (
             'duplicate key value violates unique constraint "one_drop"\nDETAIL:  Key (a)=(7) already exists.',
-            'duplicate key value violates unique constraint "one_drop"',
+            'duplicate key value violates unique constraint "?"',
         ),
         ('invalid input syntax for type integer: "alice"', 'invalid input syntax for type integer: "?"'),
         ("value 'o''brien' of alice@example.com", "value '?' of ?"),
         ("invalid input for query argument $1: 42 (expected str, got int)", "invalid input"),
-        ("(1, 'x')\n[SQL: INSERT INTO t VALUES (7)]\n[parameters: ('alice',)]", "(1, '?')"),
+        ("(1, 'x')\n[SQL: INSERT INTO t VALUES (7)]\n[parameters: ('alice',)]", "(?, '?')"),
         ("row 123456 of 5994471abb01112afcc18159f6cc74b4", "row ? of ?"),
-        ("it can't be, said 'alice", "it can't be, said '?'"),
+        ("it can't be, said 'alice", "it can't be, ? '?'"),
+        ("user alice of acme not found", "user ? of ? not found"),
+        ("alice@example.com has age 42, not 43", "? has ?, not ?"),
+        ("null value violates not-null constraint", "null value violates not-null constraint"),
         ("", ""),
     ],
 )
 def test_descriptions(text: str, clean: str) -> None:
     assert clean_description(text) == clean
+
+
+def test_names_that_are_known_to_be_names_stay() -> None:
+    text = 'duplicate key value violates unique constraint "one_drop" of "alice"'
+    clean = clean_description(text, {"one_drop"})
+    assert clean == 'duplicate key value violates unique constraint "one_drop" of "?"'

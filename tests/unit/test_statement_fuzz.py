@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trueline.instrumentation.database_errors import clean_description
+from trueline.instrumentation.descriptions import clean_description
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
 from trueline.instrumentation.semconv import ENCODING_PATTERN
 from trueline.instrumentation.statement import Plan, Planner, parse

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from trueline.instrumentation.semconv import LEGAL_REASONS, Outcome, Reason
-from trueline.instrumentation.transaction import Cause, Transaction
+from trueline.instrumentation.transaction import MAX_LEFT, MAX_UNDONE_LISTED, Cause, Transaction
 
 
 class Ran:
@@ -267,3 +267,41 @@ def test_an_end_that_was_not_seen_is_unknown() -> None:
     transaction.ended_unseen()
     transaction.rolled_back(Reason.EXPLICIT)
     assert (transaction.outcome, transaction.reason) == (Outcome.UNKNOWN, None)
+
+
+def test_what_left_and_is_not_sent_yet_is_told_that_it_was_undone() -> None:
+    inside = Ran()
+    transaction = begun(Ran())
+    transaction.savepoint("s")
+    transaction.add(inside)
+    transaction.leave([inside])
+    transaction.rollback_to_savepoint("s")
+    transaction.committed()
+    assert transaction.outcome_of(inside) == (Outcome.ROLLED_BACK, Reason.SAVEPOINT)
+
+
+def test_what_left_is_remembered_only_while_a_savepoint_can_undo_it() -> None:
+    before, inside = Ran(), Ran()
+    transaction = begun(before)
+    transaction.leave([before])
+    assert transaction.left == []
+    transaction.savepoint("s")
+    transaction.add(inside)
+    transaction.leave([inside])
+    assert transaction.left == [inside]
+    transaction.release_savepoint("s")
+    assert transaction.left == []
+
+
+def test_what_left_inside_a_savepoint_is_bounded_and_named_once() -> None:
+    transaction = begun()
+    transaction.savepoint("s")
+    for _ in range(2 * MAX_LEFT):
+        statement = Ran()
+        transaction.add(statement)
+        transaction.leave([statement])
+    assert len(transaction.left) <= MAX_LEFT
+    transaction.rollback_to_savepoint("s")
+    transaction.rollback_to_savepoint("s")
+    assert len(transaction.undone_ids) == len(set(transaction.undone_ids)) == MAX_UNDONE_LISTED
+    assert transaction.left == []

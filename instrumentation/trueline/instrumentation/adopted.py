@@ -8,7 +8,7 @@ limits) or is another implementation's, it is kept, and ended the public way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
@@ -17,6 +17,7 @@ from trueline.instrumentation.own_spans import Origin
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 _MAX_ORIGINS = 64
@@ -26,7 +27,7 @@ _origins: dict[int, Origin] = {}
 class Adopted:
     """What another instrumentation's span says. ``span`` is set where it has to be ended itself."""
 
-    __slots__ = ("attributes", "context", "kind", "name", "origin", "parent", "span", "started_at")
+    __slots__ = ("attributes", "context", "finish", "kind", "name", "origin", "parent", "span", "started_at")
 
     def __init__(self, span: Any) -> None:
         self.span: Any = None
@@ -45,6 +46,8 @@ class Adopted:
                 self.kind: SpanKind = span.kind
                 self.parent: SpanContext | None = span._parent
                 self.started_at: int = span._start_time
+                #: Takes the finished span: the processors of its own provider, which need not be ours.
+                self.finish: Callable[[ReadableSpan], None] = span._span_processor.on_end
                 self.origin = _origin_of(span._resource, span._instrumentation_scope)
                 # The SDK's own metrics count spans that live: this one does not, for them.
                 record_end = getattr(span, "_record_end_metrics", None)

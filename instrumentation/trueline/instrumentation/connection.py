@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trueline.instrumentation import ambient, scope
 from trueline.instrumentation.block import qualified_name
 from trueline.instrumentation.database import DatabaseFacts
+from trueline.instrumentation.database_errors import error_facts
 from trueline.instrumentation.drivers import (
     DriverStatus,
     batch_may_halt,
@@ -49,6 +51,7 @@ class ConnectionState:
 
     __slots__ = (
         "__weakref__",
+        "asked",
         "attributes",
         "deciding",
         "driver",
@@ -73,6 +76,8 @@ class ConnectionState:
         self.driver = driver
         self.system = system
         self.facts = facts
+        #: The server was asked who it is, or cannot be.
+        self.asked = False
         self.url_known = False
         #: Attributes of every statement span on this connection.
         self.attributes = Part(facts.attributes())
@@ -159,7 +164,7 @@ class ConnectionState:
             and not (transaction.confirmed or self.explicit)
             and record.plan.control is None
             and not transaction.held
-            and not transaction.left
+            and not transaction.tally.left_open
             and self._autocommitted(transaction, record, connection)
         ):
             self._autocommit(transaction, record)
@@ -200,7 +205,8 @@ class ConnectionState:
         self, transaction: Transaction[StatementRecord], dbapi_connection: Any, error: BaseException
     ) -> None:
         """COMMIT raised on a healthy connection: over on most servers, as open as before on SQLite."""
-        cause = cause_of(error)
+        facts = error_facts(error)
+        cause = replace(cause_of(error), violation=facts if facts.constraint_kind else None)
         with transaction.lock:
             if self._status(dbapi_connection) is DriverStatus.IN_TRANSACTION:
                 transaction.commit_refused(cause)
@@ -354,6 +360,9 @@ class ConnectionState:
         """The pool takes the connection back. Count what was done on it past SQLAlchemy."""
         self.returning = True
         self.orm_session_id = ""
+        if not self.asked:
+            # It was in a transaction at its first statement. At the next one there is time to ask.
+            self.url_known = False
         if self.used:
             self.used = False
             return

@@ -12,10 +12,14 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import Status
 
+from trueline.instrumentation.descriptions import clean_description
 from trueline.instrumentation.guard import guarded
 
 logger = logging.getLogger("trueline")
+_SCOPE = "opentelemetry.instrumentation.sqlalchemy"
 
 #: Where contrib keeps the span of a statement, on SQLAlchemy's execution context, until it ends it.
 SPAN_ATTRIBUTE: Final = "_otel_span"
@@ -82,3 +86,22 @@ def _instrumentor() -> Any:
     from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
     return SQLAlchemyInstrumentor()
+
+
+def clean_errors(span: ReadableSpan) -> None:
+    """Take values out of the errors of contrib's spans that Trueline does not adopt (``connect``).
+
+    A finished span offers no way to change it; this is done before the processors behind ours see it.
+    """
+    scope = span.instrumentation_scope
+    if scope is None or scope.name != _SCOPE:
+        return
+    for event in span.events:
+        attributes = event.attributes or {}
+        message = attributes.get("exception.message")
+        if message is not None:
+            # The stack trace ends with the message once more.
+            kept = {name: value for name, value in attributes.items() if name != "exception.stacktrace"}
+            event._attributes = {**kept, "exception.message": clean_description(str(message))}
+    if span.status.description:
+        span._status = Status(span.status.status_code, clean_description(span.status.description))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trueline.instrumentation import semconv
+from trueline.instrumentation.endpoint import NOWHERE, Endpoint, endpoint_parts
 from trueline.instrumentation.semconv import Role, Rung
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
+
+    from trueline.instrumentation.database_names import DatabaseNames
 
 
 def fingerprint(*parts: object) -> str:
@@ -26,6 +28,7 @@ class DatabaseFacts:
     """What is known of the database that one connection leads to.
 
     ``rungs`` maps each rung that could be read to its 16 hex digits; the best one is the fingerprint.
+    ``told`` is what the server said of its own end, ``reached`` where the driver connected to.
     """
 
     system: str
@@ -38,6 +41,8 @@ class DatabaseFacts:
     port: int | None = None
     url: str = ""
     url_variable: str = ""
+    told: Endpoint = NOWHERE
+    reached: Endpoint | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -63,16 +68,22 @@ class DatabaseFacts:
         return {key: value for key, value in found.items() if value not in ("", None, ())}
 
 
-def with_url(facts: DatabaseFacts, url: URL) -> DatabaseFacts:
-    """``facts`` of a connection, completed by what the engine's URL says.
+def with_url(
+    facts: DatabaseFacts, url: URL, names: DatabaseNames | None = None, *, variable: str = ""
+) -> DatabaseFacts:
+    """``facts`` of a connection, completed by what the engine's URL and the operator say.
 
-    A server that did not tell its address (a Unix socket, say) gets its endpoint rung from the URL.
+    ``variable``: the environment variable that holds the URL.
     """
     rungs = dict(facts.rungs)
-    host = url.host or str(url.query.get("host", "") or "")
+    rungs.pop(Rung.CONFIGURED, None)  # the operator's word may have changed
     database = facts.namespace or url.database or ""
-    if facts.system != "sqlite" and host:
-        rungs.setdefault(Rung.ENDPOINT, fingerprint(facts.system, host, url.port, database))
+    reached = facts.reached or Endpoint(_host(url), url.port)
+    if facts.system != "sqlite" and (end := endpoint_parts(facts.told, reached)):
+        rungs[Rung.ENDPOINT] = fingerprint(facts.system, *end, database)
+    name = "" if names is None else names.name_of(url, rungs.values())
+    if name:
+        rungs[Rung.CONFIGURED] = fingerprint("configured", name)
     return replace(
         facts,
         rungs=rungs,
@@ -80,42 +91,20 @@ def with_url(facts: DatabaseFacts, url: URL) -> DatabaseFacts:
         address=url.host or "",
         port=url.port,
         url=masked_url(url),
-        url_variable=url_variable(url),
+        url_variable=variable,
     )
+
+
+def _host(url: URL) -> str:
+    """The URL's one host or socket folder; "" where it names several and only the driver knows which."""
+    host = url.host or url.query.get("host", "")
+    return host if isinstance(host, str) else ""
 
 
 def masked_url(url: URL) -> str:
     """The URL without credentials, query string and driver: safe to show, enough to recognise."""
     host = url.host or ""
+    if ":" in host:
+        host = f"[{host}]"
     port = f":{url.port}" if url.port else ""
     return f"{url.get_backend_name()}://{host}{port}/{url.database or ''}"
-
-
-def url_variable(url: URL, environment: Mapping[str, str] | None = None) -> str:
-    """The name of the environment variable that holds ``url``, or "".
-
-    Only values that are database URLs are looked at, and only a name is kept.
-    """
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    for name, value in sorted((os.environ if environment is None else environment).items()):
-        if "://" not in value or len(value) > 2048:
-            continue
-        try:
-            candidate = make_url(value)
-        except (ArgumentError, ValueError):
-            continue
-        if (
-            candidate.database == url.database
-            and candidate.host == url.host
-            and candidate.port == url.port
-            and candidate.username == url.username
-            and _same_backend(candidate.get_backend_name(), url.get_backend_name())
-        ):
-            return name
-    return ""
-
-
-def _same_backend(one: str, other: str) -> bool:
-    return one == other or {one, other} == {"postgres", "postgresql"}

@@ -6,11 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from trueline.instrumentation.descriptions import MAX_READ, clean_description
 from trueline.instrumentation.semconv import ConstraintKind
 
-MAX_DESCRIPTION: Final = 200
-#: Messages longer than this are cut before anything else is done with them.
-_MAX_READ: Final = 8192
 _MAX_COLUMNS: Final = 32
 
 _SQLSTATES: Final = {
@@ -53,25 +51,15 @@ _MYSQL_FOREIGN: Final = re.compile(
 )
 _MYSQL_CHECK: Final = re.compile(r"(?i)constraint ['`](?P<name>[^'`]*)['`]")
 
-#: Where the part of a message begins that quotes rows, statements or parameters.
-_TAIL: Final = re.compile(
-    r"\n\s*(?:DETAIL|CONTEXT|HINT|LINE \d+|QUERY|STATEMENT|WHERE|INTERNAL QUERY)\b"
-    r"|\[SQL:|\[parameters:|\(Background on this error"
-    r"|(?i:\bfailing row contains\b|\bunnamed portal parameter\b|\bfor query argument\b|\bKey \()"
-)
-#: A quoted text in a message may be a value; behind these words it is a name.
-_NAMED: Final = re.compile(
-    r"(?i)\b(?:constraint|index|relation|table|columns?|schema|database|type|domain|function|role|sequence"
-    r"|view|trigger|savepoint|cursor|collation|extension|parameter|field|for key)\s*$"
-)
-_QUOTED: Final = re.compile(
-    r"\"(?:[^\"]|\"\")*(?:\"|\Z)|(?<!\w)'(?:[^'\\]|\\.|'')*(?:'|\Z)|`[^`]*(?:`|\Z)", re.DOTALL
-)
-_NAME_IN_QUOTES: Final = re.compile(r"[^\W\d][\w$.]{0,127}")
-#: Unquoted values: numbers, addresses, digests and UUIDs.
-_VALUE: Final = re.compile(
-    r"(?<![\w.])[-+]?\d[\d.,:/-]{2,}(?!\w)|(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.-]+|\b[0-9a-fA-F-]{16,}\b"
-)
+_NAME: Final = re.compile(r"[^\W\d][\w$.]{0,127}")
+_SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
+#: Source files of PostgreSQL's procedural languages: message and diagnostics are what a function made them.
+_RAISED_IN: Final = re.compile(r"(?:.*/)?pl(?:_exec|perl|py_\w+|tcl|v8\w*)\.\w+")
+_RAISED: Final = "raised by a function in the database"
+#: SQLite: here a table of the statement's text stands without quotes.
+_SQLITE_TABLE: Final = re.compile(r"(?:no such table: |^table )([^\W\d][\w$]*)(?=$| )")
+_SQLITE_ERROR: Final = 1
+_SQLITE_CONSTRAINT_TRIGGER: Final = 1811
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,44 +91,37 @@ def error_facts(exception: BaseException) -> ErrorFacts:
         return ErrorFacts(_class_name(exception), "")
 
 
-def clean_description(text: str) -> str:
-    """Return an error message without row values: at most 200 characters of its first line.
-
-    PostgreSQL's DETAIL and CONTEXT, SQLAlchemy's statement and parameters are cut; quoted texts are masked
-    unless they name a constraint, table or column; numbers of three and more digits are masked.
-    """
-    text = text[:_MAX_READ]
-    tail = _TAIL.search(text)
-    if tail is not None:
-        text = text[: tail.start()]
-    text = text.strip().partition("\n")[0]
-    parts = []
-    position = 0
-    for quoted in _QUOTED.finditer(text):
-        before = text[position : quoted.start()]
-        parts.append(_VALUE.sub("?", before))
-        position = quoted.end()
-        token = quoted.group()
-        name = token[1:-1]
-        if _NAME_IN_QUOTES.fullmatch(name) and _NAMED.search(before):
-            parts.append(token)
-        else:
-            parts.append(f"{token[0]}?{token[0]}")
-    parts.append(_VALUE.sub("?", text[position:]))
-    return " ".join("".join(parts).split())[:MAX_DESCRIPTION]
+def description_of(exception: BaseException) -> str:
+    """The description of a database's error; "" for any other exception: its text is the application's."""
+    for one in (exception, getattr(exception, "orig", None)):
+        if isinstance(one, BaseException) and _is_of_a_driver(one):
+            return error_facts(one).description
+    return ""
 
 
 def _facts(exception: BaseException) -> ErrorFacts:
     for one in _chain(exception):
         sqlstate = _text(getattr(one, "sqlstate", None)) or _text(getattr(one, "pgcode", None))
-        if sqlstate and not isinstance(getattr(one, "errno", None), int):
+        if _SQLSTATE.fullmatch(sqlstate) and not isinstance(getattr(one, "errno", None), int):
             return _postgresql(exception, sqlstate)
-        if getattr(one, "sqlite_errorcode", None) is not None or _SQLITE_FAILED.match(str(one)[:_MAX_READ]):
+        if getattr(one, "sqlite_errorcode", None) is not None or _SQLITE_FAILED.match(str(one)[:MAX_READ]):
             return _sqlite(one)
         number = _mysql_number(one)
         if number:
             return _mysql(one, number)
-    return ErrorFacts(_class_name(exception), "", description=clean_description(str(exception)))
+    description = clean_description(str(exception)) if _is_of_a_driver(exception) else ""
+    return ErrorFacts(_class_name(exception), "", description=description)
+
+
+def _is_of_a_driver(exception: BaseException) -> bool:
+    """Whether a driver made the text, and not code of the application that a driver called.
+
+    Told by the names of PEP 249's hierarchy, of which SQLAlchemy's wrappers have a copy.
+    """
+    names = {base.__name__ for base in type(exception).__mro__}
+    return "Error" in names and not names.isdisjoint(
+        {"InterfaceError", "DatabaseError", "Warning", "PostgresError", "MySQLError"}
+    )
 
 
 def _chain(exception: BaseException) -> list[BaseException]:
@@ -156,8 +137,11 @@ def _chain(exception: BaseException) -> list[BaseException]:
 
 def _postgresql(exception: BaseException, sqlstate: str) -> ErrorFacts:
     name = table = column = message = detail = ""
+    kind = _SQLSTATES.get(sqlstate)
     for one in _chain(exception):
         source: Any = getattr(one, "diag", None) or one
+        if _raised_by_function(source):
+            return ErrorFacts(sqlstate, sqlstate, constraint_kind=kind or "", description=_RAISED)
         name = name or _text(getattr(source, "constraint_name", None))
         table = table or _text(getattr(source, "table_name", None))
         column = column or _text(getattr(source, "column_name", None))
@@ -167,7 +151,6 @@ def _postgresql(exception: BaseException, sqlstate: str) -> ErrorFacts:
         message = (
             message or _text(getattr(source, "message_primary", None)) or _text(getattr(one, "message", None))
         )
-    kind = _SQLSTATES.get(sqlstate)
     columns: tuple[str, ...] = ()
     if kind is ConstraintKind.NOT_NULL and column:
         columns = (column,)
@@ -176,17 +159,23 @@ def _postgresql(exception: BaseException, sqlstate: str) -> ErrorFacts:
     return ErrorFacts(
         error_type=sqlstate,
         status_code=sqlstate,
-        constraint_name=name,
+        constraint_name=name if kind is not None else "",
         constraint_kind=kind or "",
         constraint_table=table if kind is not None else "",
         constraint_columns=columns,
-        description=clean_description(message or str(exception)),
+        description=clean_description(message or str(exception), {name, table, column, *columns}),
     )
+
+
+def _raised_by_function(source: Any) -> bool:
+    """Whether the text is that of a RAISE or its like: any part of it may be a row's value."""
+    file = getattr(source, "source_file", None) or getattr(source, "server_source_filename", None)
+    return isinstance(file, str) and _RAISED_IN.fullmatch(file) is not None
 
 
 def _key_columns(detail: str) -> tuple[str, ...]:
     """Return the plain column names of ``Key (a, b)=(...)``; expressions are left out."""
-    found = _KEY_COLUMNS.search(detail[:_MAX_READ])
+    found = _KEY_COLUMNS.search(detail[:MAX_READ])
     if found is None:
         return ()
     parts = [part.strip() for part in found["columns"].split(",")][:_MAX_COLUMNS]
@@ -194,22 +183,26 @@ def _key_columns(detail: str) -> tuple[str, ...]:
 
 
 def _sqlite(error: BaseException) -> ErrorFacts:
-    message = str(error)[:_MAX_READ]
+    message = str(error)[:MAX_READ]
     code = getattr(error, "sqlite_errorcode", None)
     status = str(code) if isinstance(code, int) else ""
     name = table = ""
     columns: tuple[str, ...] = ()
     kind: ConstraintKind | None = None
-    failed = _SQLITE_FAILED.match(message)
+    # A trigger's RAISE can say anything, that a constraint failed too.
+    failed = None if code == _SQLITE_CONSTRAINT_TRIGGER else _SQLITE_FAILED.match(message)
     if failed is not None:
         kind, what = _SQLITE[failed[1]], failed["what"] or ""
         if kind is ConstraintKind.CHECK:
-            name = what if _NAME_IN_QUOTES.fullmatch(what) else ""
+            name = what if _NAME.fullmatch(what) else ""
         elif what.startswith("index '"):
             name = what.removeprefix("index '").removesuffix("'")
         elif what:
             parts = [part.strip().partition(".") for part in what.split(",")][:_MAX_COLUMNS]
             table, columns = parts[0][0], tuple(part[2] for part in parts if part[2])
+    names = {name, table, *columns}
+    if code == _SQLITE_ERROR:
+        names.update(_SQLITE_TABLE.findall(message))
     return ErrorFacts(
         error_type=status or _class_name(error),
         status_code=status,
@@ -217,7 +210,7 @@ def _sqlite(error: BaseException) -> ErrorFacts:
         constraint_kind=kind or "",
         constraint_table=table,
         constraint_columns=columns,
-        description=clean_description(message),
+        description=clean_description(message, names),
     )
 
 
@@ -232,7 +225,7 @@ def _mysql_number(error: BaseException) -> int:
 def _mysql(error: BaseException, number: int) -> ErrorFacts:
     spoken = getattr(error, "msg", None)
     message = spoken if isinstance(spoken, str) else str(error.args[1] if len(error.args) > 1 else error)
-    message = message[:_MAX_READ]
+    message = message[:MAX_READ]
     kind = _MYSQL.get(number)
     name = table = ""
     columns: tuple[str, ...] = ()
@@ -252,12 +245,8 @@ def _mysql(error: BaseException, number: int) -> ErrorFacts:
         constraint_kind=kind or "",
         constraint_table=table,
         constraint_columns=columns,
-        description=clean_description(message),
+        description=clean_description(message, {name, table, f"{table}.{name}", *columns}),
     )
-
-
-def _first_text(source: object, *names: str) -> str:
-    return next((text for name in names if (text := _text(getattr(source, name, None)))), "")
 
 
 def _text(value: object) -> str:

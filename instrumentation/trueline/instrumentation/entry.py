@@ -14,7 +14,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from trueline.instrumentation import ai_calls
+from trueline.instrumentation import ai_calls, contrib
 from trueline.instrumentation.guard import guarded, report, swallow
 
 _ENTRY = "_trueline_entry"
@@ -44,13 +44,19 @@ class EntryProcessor(SpanProcessor):
             swallow("entry.on_start", error)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Count an AI span that ended."""
+        """Count an AI span that ended; clean errors of spans that are not adopted."""
         if ai_calls.under_way:
             self._ended(span)
+        if span._events:
+            self._with_events(span)
 
     @guarded("entry.on_end")
     def _ended(self, span: ReadableSpan) -> None:
         ai_calls.span_ended(span)
+
+    @guarded("entry.events")
+    def _with_events(self, span: ReadableSpan) -> None:
+        contrib.clean_errors(span)
 
     def shutdown(self) -> None:
         """Let held statements go while the processors behind this one still take them."""

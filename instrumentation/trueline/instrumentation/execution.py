@@ -1,6 +1,7 @@
 """What is done around one execution of a statement. This is the hot path, and nothing here raises.
 
-Everything that can wait until the span leaves does: building attributes, encoding, span ids.
+Everything that can wait until the span leaves does: building attributes, encoding, span ids. The one
+exception to the second sentence: a connection that was lost while it was asked who it is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from opentelemetry.trace import Span, SpanContext, get_current_span
 from trueline.instrumentation import ambient, runtime, scope
 from trueline.instrumentation.adopted import adopt
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState
-from trueline.instrumentation.connections import state_of
+from trueline.instrumentation.connections import ConnectionDied, state_of
 from trueline.instrumentation.contrib import SPAN_ATTRIBUTE
 from trueline.instrumentation.database_errors import error_facts
 from trueline.instrumentation.entry import entry_of
@@ -63,9 +64,13 @@ def begin(context: Any) -> Begun | None:
             return None
         values[_RUNNING] = True
         return ambient.now_ns(), parent, entry, current, state
+    except ConnectionDied as died:
+        lost = died.error
     except Exception as error:
         swallow("execution.begin", error)
         return None
+    # The statement cannot succeed any more. It fails with what it would have met itself.
+    raise lost
 
 
 def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any) -> None:

@@ -40,7 +40,8 @@ def _after_fork() -> None:
     _log_lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def report(where: str, error: BaseException) -> None:

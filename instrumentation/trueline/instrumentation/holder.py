@@ -7,7 +7,6 @@ settles it later.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -17,7 +16,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from trueline.instrumentation import ambient
+from trueline.instrumentation import ambient, lifecycle
 from trueline.instrumentation.guard import report
 from trueline.instrumentation.losses import INTERNAL_ERROR, QUEUE_FULL, Losses
 
@@ -39,8 +38,6 @@ _BREATH: Final = 64
 _BREATH_SECONDS: Final = 0.0002
 
 Emit = Callable[["Transaction[StatementRecord]", "list[StatementRecord]", bool], None]
-
-_holders: weakref.WeakSet[Holder] = weakref.WeakSet()
 
 
 class Holder:
@@ -67,7 +64,7 @@ class Holder:
         self.unseen: Counter[str] = Counter()
         self._closed = False
         self._start_afresh()
-        _holders.add(self)
+        lifecycle.survives_fork(self)
 
     def _start_afresh(self) -> None:
         self._held: dict[int, Transaction[StatementRecord]] = {}
@@ -240,6 +237,8 @@ class Holder:
 
 
 def _run(reference: weakref.ref[Holder]) -> None:
+    # With the first statement a server or worker is loaded, which it may not have been at import time.
+    lifecycle.watch_workers()
     while True:
         holder = reference()
         if holder is None:
@@ -252,12 +251,3 @@ def _run(reference: weakref.ref[Holder]) -> None:
             report("holder.work", error)
             time.sleep(_BATCH_SECONDS)
         del holder
-
-
-def _in_child() -> None:
-    for holder in list(_holders):
-        holder.after_fork()
-
-
-# Once for the process: a registration cannot be taken back.
-os.register_at_fork(after_in_child=_in_child)

@@ -20,7 +20,7 @@ from sqlalchemy.pool import Pool
 
 from trueline.instrumentation import dialects, runtime
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState, info_of
-from trueline.instrumentation.connections import new_state, state_of
+from trueline.instrumentation.connections import known_state, new_state
 from trueline.instrumentation.guard import guarded, swallow
 
 _session_states: weakref.WeakKeyDictionary[Session, weakref.WeakSet[ConnectionState]] = (
@@ -43,7 +43,7 @@ def _pool_connect(dbapi_connection: Any, record: Any) -> None:
         if not isinstance(dialect, Dialect):
             return  # a pool that no engine uses: nothing runs on it that could be seen
         dialects.cover(dialect)
-        record.info[INFO_KEY] = new_state(current, dbapi_connection, dialect)
+        record.info[INFO_KEY] = new_state(dialect, current)
 
 
 def _record_state(record: Any) -> ConnectionState | None:
@@ -125,7 +125,7 @@ def _after_begin(session: Session, transaction: Any, connection: Connection) -> 
     current = runtime.current()
     if current is None:
         return
-    state = state_of(connection, current)
+    state = known_state(connection, current)
     if state is None:
         return
     number = _session_numbers.get(session)

@@ -7,24 +7,31 @@ sends the formatted text). Fields given with ``extra`` leave as they are, identi
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import traceback
 from typing import Any
 
 from opentelemetry import _logs
 from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from trueline.instrumentation import ambient, semconv
 from trueline.instrumentation._version import __version__
 from trueline.instrumentation.block import qualified_name
-from trueline.instrumentation.database_errors import clean_description
+from trueline.instrumentation.database_errors import description_of
+from trueline.instrumentation.descriptions import clean_description
 from trueline.instrumentation.guard import guarded
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor
 
 # Records of those who carry our own data would be answered by records about carrying them.
 _OWN_LOGGERS = ("opentelemetry", "trueline", "urllib3", "requests")
+# echo=True: whole statements with their literals, which their spans tell without.
+_ECHO_LOGGER = "sqlalchemy.engine"
+# logging.captureWarnings(True): the text is formatted already, behind place and category.
+_WARNINGS_LOGGER = "py.warnings"
+_WARNING = re.compile(r"[^\n]*?:\d+: \w+(?=:)")
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _MAX_FIELDS = 64
 _MAX_TEXT = 8192
@@ -61,6 +68,8 @@ class OtlpHandler(logging.Handler):
         """Pass one record on."""
         if record.name.split(".", 1)[0] in _OWN_LOGGERS or not is_instrumentation_enabled():
             return
+        if record.name.startswith(_ECHO_LOGGER) and record.levelno < logging.WARNING:
+            return
         if getattr(self._busy, "now", False):
             return
         self._busy.now = True
@@ -78,7 +87,7 @@ class OtlpHandler(logging.Handler):
             if record.levelno >= level:
                 number, text = candidate, name
                 break
-        body = record.getMessage() if self._log_arguments or not record.args else str(record.msg)
+        body = record.getMessage() if self._log_arguments else _template(record)
         return LogRecord(
             timestamp=int(record.created * 1e9),
             observed_timestamp=ambient.now_ns(),
@@ -108,7 +117,9 @@ class OtlpHandler(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             attributes["exception.type"] = qualified_name(type(error))
-            attributes["exception.message"] = clean_description(str(error))
+            message = clean_description(str(error)) if self._log_arguments else description_of(error)
+            if message:
+                attributes["exception.message"] = message
             # Without the message, which stands at the end of a formatted exception.
             attributes["exception.stacktrace"] = "".join(traceback.format_tb(error.__traceback__))[
                 -_MAX_TEXT:
@@ -123,14 +134,21 @@ class EventEmitter:
         self._logger = provider.get_logger(semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL)
 
     @guarded("logs.event")
-    def __call__(self, name: str, attributes: dict[str, Any]) -> None:
-        """Send the event ``name`` in the current trace."""
+    def __call__(
+        self,
+        name: str,
+        attributes: dict[str, Any],
+        *,
+        context: Context | None = None,
+        timestamp: int | None = None,
+    ) -> None:
+        """Send the event ``name``, by default in the current trace and of now (ns)."""
         now = ambient.now_ns()
         self._logger.emit(
             LogRecord(
-                timestamp=now,
+                timestamp=timestamp or now,
                 observed_timestamp=now,
-                context=get_current(),
+                context=get_current() if context is None else context,
                 severity_number=SeverityNumber.INFO,
                 severity_text="INFO",
                 body=semconv.EVENTS[name].meaning,
@@ -138,6 +156,16 @@ class EventEmitter:
                 event_name=name,
             )
         )
+
+
+def _template(record: logging.LogRecord) -> str:
+    """The text without the application's data: an object logged as it is leaves as its class."""
+    if isinstance(record.msg, str):
+        if record.name == _WARNINGS_LOGGER:
+            found = _WARNING.match(record.msg)
+            return found[0] if found is not None else "warning"
+        return record.msg
+    return qualified_name(type(record.msg))
 
 
 def root_has_otel_handler() -> bool:

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
+from trueline.instrumentation.database_names import DatabaseNames
 from trueline.instrumentation.identity import IdentityConfig
 from trueline.instrumentation.semconv import ProcessKind
 
@@ -38,7 +39,7 @@ class Options:
     log_arguments: bool = False
     hold: float = 1.0
     hash_secret: str = ""
-    database_name: str = ""
+    database_names: DatabaseNames = field(default_factory=DatabaseNames)
     sample: float = 1.0
     follow_trace_sampler: bool = False
 
@@ -71,6 +72,7 @@ def resolve(
     log_arguments: bool | None,
     hold: float | None,
     database_name: str | None,
+    database_names: Mapping[str, str] | None = None,
     sample: float | None = None,
     follow_trace_sampler: bool | None = None,
     environ: Mapping[str, str] = os.environ,
@@ -100,7 +102,7 @@ def resolve(
         ),
         hold=_seconds(environ, "TRUELINE_HOLD", 1.0) if hold is None else hold,
         hash_secret=environ.get("TRUELINE_HASH_SECRET", ""),
-        database_name=database_name or environ.get("TRUELINE_DATABASE_NAME", ""),
+        database_names=_database_names(environ, database_name, database_names),
         sample=_ratio(environ, "TRUELINE_SAMPLE", sample),
         follow_trace_sampler=(
             _flag(environ, "TRUELINE_FOLLOW_TRACE_SAMPLER", False)
@@ -108,6 +110,19 @@ def resolve(
             else follow_trace_sampler
         ),
     )
+
+
+def _database_names(
+    environ: Mapping[str, str], name: str | None, names: Mapping[str, str] | None
+) -> DatabaseNames:
+    default = name or environ.get("TRUELINE_DATABASE_NAME", "").strip()
+    source = "database_names" if names is not None else "TRUELINE_DATABASE_NAMES"
+    try:
+        if names is not None:
+            return DatabaseNames(default, names)
+        return DatabaseNames.parse(environ.get("TRUELINE_DATABASE_NAMES", ""), default)
+    except (ValueError, AttributeError) as error:
+        raise ConfigurationError(f"{source}: {error}") from None
 
 
 def _flag(environ: Mapping[str, str], name: str, default: bool) -> bool:

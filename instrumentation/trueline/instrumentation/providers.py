@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -16,7 +15,8 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from trueline.instrumentation import semconv
 from trueline.instrumentation.exporter import CountingBatchProcessor, OtlpExporter
-from trueline.instrumentation.guard import guarded, report
+from trueline.instrumentation.guard import report
+from trueline.instrumentation.last_export import LastExport
 from trueline.instrumentation.losses import Losses
 from trueline.instrumentation.options import Options, is_loopback
 
@@ -24,8 +24,7 @@ from trueline.instrumentation.options import Options, is_loopback
 _SCHEDULE_MS = 1000
 _QUEUE = 16_384
 _BATCH = 2048
-#: For each signal, at the end of the process.
-_EXIT_MS = 1500
+_last_export = LastExport()
 _LOCAL_EXPORTERS = frozenset(
     {
         "ConsoleSpanExporter",
@@ -68,7 +67,7 @@ def tracer_provider(
             schedule_delay_millis=_SCHEDULE_MS,
         )
         provider.add_span_processor(processor)
-        _shut_down_at_exit(processor)
+        _last_export.add(processor, str(getattr(exporter, "_endpoint", "") or ""))
     trace.set_tracer_provider(provider)
     return provider
 
@@ -86,26 +85,9 @@ def logger_provider(options: Options, given: _logs.LoggerProvider | None) -> _lo
             exporter, max_queue_size=_QUEUE, schedule_delay_millis=_SCHEDULE_MS
         )
         provider.add_log_record_processor(processor)
-        _shut_down_at_exit(processor)
+        _last_export.add(processor, str(getattr(exporter, "_endpoint", "") or ""))
     _logs.set_logger_provider(provider)
     return provider
-
-
-def _shut_down_at_exit(processor: Any) -> None:
-    """Send what is queued at the end of the process, but do not hold the process up for long.
-
-    The SDK's own way waits through all retries of an unreachable receiver.
-    """
-
-    @guarded("providers.exit")
-    def shut_down() -> None:
-        batch = getattr(processor, "_batch_processor", None)
-        if batch is None:
-            processor.shutdown()
-        else:
-            batch.shutdown(timeout_millis=_EXIT_MS)
-
-    atexit.register(shut_down)
 
 
 def _endpoint(options: Options, signal: str) -> str | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trueline.instrumentation import scope, semconv
+from trueline.instrumentation.database_names import DatabaseNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +29,8 @@ class Runtime:
     key_id: str
     #: Sends one of our own log events: event name, attributes.
     emit_event: Callable[[str, dict[str, Any]], None]
-    #: The operator's own name for the database, which then is its best rung.
-    database_name: str = ""
+    #: The operator's own names for databases, which then are their best rungs.
+    database_names: DatabaseNames = field(default_factory=DatabaseNames)
 
     def context_attributes(self) -> dict[str, Any]:
         """Attributes of any span of ours from what the current task is bound to."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
+import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,15 @@ from opentelemetry import _logs, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from trueline.instrumentation import contrib, runtime, semconv
+from trueline.instrumentation import contrib, lifecycle, runtime, semconv
 from trueline.instrumentation._version import __version__
 from trueline.instrumentation.async_exit import unwrap_async, wrap_async
 from trueline.instrumentation.entry import EntryProcessor
+from trueline.instrumentation.events import DeferredEvents
 from trueline.instrumentation.guard import guarded, swallow
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
+from trueline.instrumentation.last_export import patience
 from trueline.instrumentation.logs import EventEmitter, OtlpHandler, root_has_otel_handler
 from trueline.instrumentation.losses import Losses
 from trueline.instrumentation.options import ConfigurationError, Options, disabled, resolve
@@ -50,12 +52,23 @@ class _Installed:
     loggers: _logs.LoggerProvider
     processor: EntryProcessor
     log_handler: OtlpHandler | None
+    flush: Callable[[], None]
     contrib: bool
     samples: bool
 
 
 _installed: _Installed | None = None
 _lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    # Another thread may have held it at the fork.
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def instrument(
@@ -72,6 +85,7 @@ def instrument(
     log_arguments: bool | None = None,
     hold: float | None = None,
     database_name: str | None = None,
+    database_names: Mapping[str, str] | None = None,
     sample: float | None = None,
     follow_trace_sampler: bool | None = None,
     tracer_provider: trace.TracerProvider | None = None,
@@ -98,6 +112,7 @@ def instrument(
         follow_trace_sampler: drop statements of traces that the trace sampler dropped, unless they did not
             commit. Default False: rules need every write and read of an identity.
         database_name: the operator's own name for the database, stronger than any fingerprint.
+        database_names: for several databases, names by ``host:port/database`` or by fingerprint.
 
     Raises:
         ConfigurationError: an argument or a TRUELINE_* variable has an impossible value.
@@ -118,6 +133,7 @@ def instrument(
             log_arguments=log_arguments,
             hold=hold,
             database_name=database_name,
+            database_names=database_names,
             sample=sample,
             follow_trace_sampler=follow_trace_sampler,
         )
@@ -157,6 +173,7 @@ def _instrument(
             None if sdk is None else sdk.resource,
             InstrumentationScope(semconv.SCOPE_NAME, __version__, semconv.SCHEMA_URL),
         ),
+        provider=sdk,
         finish=None if sdk is None else sdk._active_span_processor.on_end,
         tracer=tracer,
         key_id=hasher.key_id,
@@ -167,28 +184,39 @@ def _instrument(
         ),
     )
     emit_event = EventEmitter(loggers)
-    holder = Holder(
-        builder.emit, options.hold, losses=losses, idle=lambda final: losses.report(emit_event, final=final)
-    )
+    events = DeferredEvents(emit_event)
+
+    def idle(final: bool) -> None:
+        events.send()
+        losses.report(emit_event, final=final)
+
+    holder = Holder(builder.emit, options.hold, losses=losses, idle=idle)
     current = Runtime(
         tracer=tracer,
         planner=Planner(options.identities),
         extractor=extractor,
         holder=holder,
         key_id=hasher.key_id,
-        emit_event=emit_event,
-        database_name=options.database_name,
+        emit_event=events,
+        database_names=options.database_names,
     )
-    processor = EntryProcessor(holder.flush)
+
+    def flush() -> None:
+        holder.flush()
+        events.send()
+
+    processor = EntryProcessor(flush)
     prepend_processor(provider, processor)
     handler = None
     if options.logs and not root_has_otel_handler():
         handler = OtlpHandler(loggers, options.identities, extractor, log_arguments=options.log_arguments)
         logging.getLogger().addHandler(handler)
     # Registered after the providers' own handlers, so it runs before them: what is held still gets out.
-    atexit.register(holder.close)
+    lifecycle.at_exit(holder.close)
+    flush = lifecycle.bounded(lambda: _flush(provider, loggers), lambda: patience(options.base_endpoint))
+    lifecycle.at_flush(flush)
     _installed = _Installed(
-        current, provider, loggers, processor, handler, contrib=False, samples=builder.samples
+        current, provider, loggers, processor, handler, flush, contrib=False, samples=builder.samples
     )
     try:
         runtime.install(current)
@@ -201,6 +229,13 @@ def _instrument(
     except Exception:
         _uninstrument()  # all or nothing
         raise
+
+
+def _flush(*providers: object) -> None:
+    for provider in providers:
+        force_flush = getattr(provider, "force_flush", None)
+        if force_flush is not None:
+            force_flush()
 
 
 def _may_export_hashes(
@@ -233,18 +268,19 @@ def _uninstrument() -> None:
     installed, _installed = _installed, None
     if installed is None:
         return
-    from trueline.instrumentation.connections import forget_announced
+    from trueline.instrumentation.announcements import forget
     from trueline.instrumentation.dialects import unwrap_dialects
     from trueline.instrumentation.listeners import unlisten
 
     runtime.install(None)
     holder, handler = installed.runtime.holder, installed.log_handler
-    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget_announced, unwrap_async]
+    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget, unwrap_async]
     if installed.contrib:
         steps.append(contrib.deactivate)
     steps += [
         holder.close,
-        lambda: atexit.unregister(holder.close),
+        lambda: lifecycle.forget(holder.close),
+        lambda: lifecycle.forget(installed.flush),
         lambda: remove_processor(installed.provider, installed.processor),
     ]
     if handler is not None:

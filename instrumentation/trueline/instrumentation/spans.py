@@ -30,6 +30,8 @@ from trueline.instrumentation.transaction import Tally
 from trueline.instrumentation.wire import Part
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
     from trueline.instrumentation.adopted import Adopted
     from trueline.instrumentation.database_errors import ErrorFacts
     from trueline.instrumentation.identity import Identities
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 # What contrib's spans carry under either generation of names: literals in it would leave the process.
 _OLD_STATEMENT_TEXT = "db.statement"
+# There contrib writes the name of its span.
+_OPERATION = ("db.operation", semconv.DB_OPERATION_NAME)
 _TRANSACTION_DATABASE = (
     semconv.DB_SYSTEM_NAME,
     semconv.DB_NAMESPACE,
@@ -65,12 +69,14 @@ class SpanBuilder:
         finish: Callable[[ReadableSpan], None] | None,
         tracer: trace.Tracer,
         key_id: str,
+        provider: TracerProvider | None = None,
         sampler: Sampler | None = None,
     ) -> None:
         self._origin = origin
         self._finish = finish
         self._tracer = tracer
         self._key_id = key_id
+        self._provider = provider
         self._sampler = sampler
         self.samples = sampler is not None
 
@@ -85,6 +91,9 @@ class SpanBuilder:
             if not statements:
                 return
             place = transaction.place = _Place(statements[0])
+        if self._provider is not None and self._provider.resource is not self._origin.resource:
+            # A fork gave the child's provider a resource of its own: another instance id.
+            self._origin = Origin(self._provider.resource, self._origin.scope)
         endings: dict[tuple[Outcome, Reason | None], Part] = {}
         for record in statements:
             ending = transaction.outcome_of(record)
@@ -94,7 +103,7 @@ class SpanBuilder:
             if record.adopted is None:
                 self._own(record, part, place)
             else:
-                self._adopted(record, record.adopted, part)
+                self._adopted(record, record.adopted, part, place)
         if settled:
             tally = transaction.tally
             if tally.writes or tally.failures or tally.left_open or place.parent is None:
@@ -119,17 +128,24 @@ class SpanBuilder:
             )
         )
 
-    def _adopted(self, record: StatementRecord, adopted: Adopted, ending: Part) -> None:
+    def _adopted(self, record: StatementRecord, adopted: Adopted, ending: Part, place: _Place) -> None:
         if adopted.span is not None:
             self._end_adopted(record, adopted.span, ending)
             return
-        self._pass_on(
+        context, parent = adopted.context, adopted.parent
+        if parent is None:
+            # In a script it was begun as a root of its own: the transaction holds them together.
+            parent = place.context
+            context = SpanContext(
+                parent.trace_id, context.span_id, False, context.trace_flags, context.trace_state
+            )
+        adopted.finish(
             OwnSpan(
                 adopted.origin,
-                adopted.name,
+                _clean_name(adopted.name, record.plan.operation),
                 adopted.kind,
-                adopted.context,
-                adopted.parent,
+                context,
+                parent,
                 adopted.started_at,
                 record.ended_at,
                 _AdoptedFacts(record, ending, self._key_id, adopted.attributes),
@@ -143,6 +159,7 @@ class SpanBuilder:
         for part in facts.parts():
             span.set_attributes(part.attributes)
         span.set_attributes(facts.rest())
+        span.update_name(_clean_name(getattr(span, "name", ""), record.plan.operation))
         if record.error is not None:
             span.set_status(Status(StatusCode.ERROR, record.error.description))
         span.end(record.ended_at)
@@ -256,6 +273,9 @@ class _AdoptedFacts(_StatementFacts):
         }
         if _OLD_STATEMENT_TEXT in attributes:
             attributes[_OLD_STATEMENT_TEXT] = self._record.plan.text
+        for name in _OPERATION:
+            if name in attributes:
+                attributes[name] = _clean_name(str(attributes[name]), self._record.plan.operation)
         attributes.update(super().rest())
         return attributes
 
@@ -293,6 +313,8 @@ class _TransactionFacts:
                 attributes[semconv.TRANSACTION_ERROR_TYPE] = cause.error_type
             attributes[semconv.TRANSACTION_ERROR_CHAIN] = cause.chain
             attributes[semconv.TRANSACTION_ERROR_FROM_AI] = cause.from_ai
+        if cause.violation is not None:
+            _add_constraint(attributes, cause.violation)
         if transaction.tally.left_open:
             attributes[semconv.TRANSACTION_OPEN_STATEMENTS] = transaction.tally.left_open
         if transaction.undone_ids:
@@ -402,10 +424,20 @@ def _add_scope(attributes: Attributes, record: StatementRecord, key_id: str) -> 
         attributes[semconv.ENTRY_SPAN_ID] = f"{entry.get_span_context().span_id:016x}"
 
 
+def _clean_name(name: str, operation: str) -> str:
+    """The name of contrib's span: the text up to its first blank, in which a literal may stand."""
+    first, blank, rest = name.partition(" ")
+    return name if first.isalpha() else f"{operation or 'SQL'}{blank}{rest}"
+
+
 def _add_error(attributes: Attributes, error: ErrorFacts) -> None:
     attributes[semconv.ERROR_TYPE] = error.status_code or error.error_type
     if error.status_code:
         attributes[semconv.DB_RESPONSE_STATUS_CODE] = error.status_code
+    _add_constraint(attributes, error)
+
+
+def _add_constraint(attributes: Attributes, error: ErrorFacts) -> None:
     if error.constraint_kind:
         attributes[semconv.CONSTRAINT_KIND] = error.constraint_kind
     if error.constraint_name:

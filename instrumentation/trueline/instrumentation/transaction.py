@@ -21,10 +21,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from trueline.instrumentation import ambient
 from trueline.instrumentation.semconv import LEGAL_REASONS, Outcome, Reason
+
+if TYPE_CHECKING:
+    from trueline.instrumentation.database_errors import ErrorFacts
 
 
 class Statement(Protocol):
@@ -65,6 +68,8 @@ class Cause:
     error_type: str = ""
     chain: tuple[str, ...] = ()
     from_ai: bool = False
+    #: The constraint that the commit violated (a deferred one), if it did.
+    violation: ErrorFacts | None = None
 
 
 #: Nothing caused it, or nobody knows what.
@@ -89,6 +94,8 @@ class Tally:
 # Rolling back a savepoint names the statements that had left as `open`; beyond this many only their
 # number is known.
 MAX_UNDONE_LISTED = 256
+# What a savepoint can still undo after it left; of more, the newest are remembered.
+MAX_LEFT = 4096
 
 
 class Transaction(Generic[S]):
@@ -158,8 +165,8 @@ class Transaction(Generic[S]):
         self.keep = False
         #: Statements that wait for the outcome.
         self.held: list[S] = []
-        #: Statements that left as `open`, while a savepoint could still undo them: (position, span id).
-        self.left: list[tuple[int, str]] = []
+        #: Statements that left as `open`, as long as a savepoint can undo them; some may not be sent yet.
+        self.left: list[S] = []
         self.undone_ids: list[str] = []
         self._positions = 0
         self._savepoints: list[tuple[str, int]] = []
@@ -199,8 +206,11 @@ class Transaction(Generic[S]):
         self.tally.left_open += len(statements)
         for statement in statements:
             statement.left = True
-            if self._savepoints and not statement.undone and statement.position > self._savepoints[0][1]:
-                self.left.append((statement.position, statement.span_id))
+        if self._savepoints:
+            since = self._savepoints[0][1]
+            self.left += [one for one in statements if not one.undone and one.position > since]
+            if len(self.left) > MAX_LEFT:
+                del self.left[: MAX_LEFT // 2]
 
     def statement_failed(self, *, aborts: bool) -> None:
         """A statement failed; ``aborts``: this server then aborts the whole transaction."""
@@ -217,9 +227,8 @@ class Transaction(Generic[S]):
         index = self._index(name)
         if index is not None:
             del self._savepoints[index:]
-            if not self._savepoints:
-                # No savepoint can undo them any more.
-                self.left.clear()
+        if not self._savepoints:
+            self.left.clear()
 
     def rollback_to_savepoint(self, name: str) -> None:
         """ROLLBACK TO name: undo every statement since."""
@@ -232,13 +241,12 @@ class Transaction(Generic[S]):
         for statement in self.held:
             if statement.position > since:
                 statement.undone = True
-        for position, span_id in self.left:
-            if (
-                position > since
-                and span_id not in self.undone_ids
-                and len(self.undone_ids) < MAX_UNDONE_LISTED
-            ):
-                self.undone_ids.append(span_id)
+        for statement in self.left:
+            if statement.position > since:
+                statement.undone = True
+                if len(self.undone_ids) < MAX_UNDONE_LISTED:
+                    self.undone_ids.append(statement.span_id)
+        self.left = [statement for statement in self.left if not statement.undone]
 
     def _index(self, name: str) -> int | None:
         for index in range(len(self._savepoints) - 1, -1, -1):

@@ -83,6 +83,9 @@ class _Builder:
         self._tokens = tokens
         self._out = Scan(tokens, complete)
         self._next_position = 0
+        # Of the statement being read: is it a SET, and has its value begun?
+        self._sets: bool | None = None
+        self._set_value: bool | None = None
 
     def build(self) -> Scan:
         tokens = self._tokens
@@ -202,7 +205,21 @@ class _Builder:
         elif token.kind == "number":
             self._slot(token, _numbers(token), "?")
         else:
-            self._out.pieces.append(Piece(token.kind, token.template, token.text, token.space))
+            display = "?" if self._is_setting(token) else token.text
+            self._out.pieces.append(Piece(token.kind, token.template, display, token.space))
+
+    def _is_setting(self, token: Token) -> bool:
+        """Tell whether a word is the value in ``SET name = value``, where it needs no quotes."""
+        word = token.text.upper()
+        if word == ";":
+            self._sets = self._set_value = None
+        elif self._sets is None:
+            self._sets = word in ("SET", "PRAGMA")
+        elif self._sets and word in ("=", "TO"):
+            self._set_value = True
+        elif self._set_value:
+            return token.kind in ("word", "quoted")
+        return False
 
     def _slot(self, token: Token, sources: list[Source], display: str) -> None:
         number = len(self._out.slots)
