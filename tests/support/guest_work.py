@@ -172,7 +172,9 @@ def _sync_work(url: Any, seen: Seen) -> None:
     # past SQLAlchemy
     with engine.connect() as connection:
         connection.execute(insert(Expense).values(user_id="committed by the driver"))
-        connection.connection.dbapi_connection.commit()
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        driver.commit()
         connection.rollback()
     # dropped with its transaction open: the pool finds it
     dropped = engine.connect()
