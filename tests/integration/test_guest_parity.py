@@ -1,4 +1,4 @@
-"""Own spans carry what contrib's carry under the stable semantic conventions, name by name and value by value."""
+"""Own spans carry what contrib's carry under the stable semantic conventions: each name, each value."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ print(json.dumps([
 
 
 class Forwarder:
-    """A TCP port in front of the server's Unix socket: contrib tells an address only where the URL has one."""
+    """A TCP port before the server's Unix socket: contrib tells an address only where the URL has one."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -126,7 +126,7 @@ def test_own_spans_say_everything_that_contribs_say(url: str) -> None:
         # Literals leave with contrib's text, and not with ours.
         assert "literal" not in own["attributes"]["db.query.text"]
         said["db.query.text"] = said["db.query.text"].replace("'literal-4711'", "?")
-        # Contrib puts its whole span name there ("SELECT appdb"); the conventions ask for the operation alone.
+        # Contrib puts its whole span name there ("SELECT appdb"); the conventions ask for the operation.
         operation = said.pop("db.operation.name")
         assert own["attributes"]["db.operation.name"].lower() == operation.split(" ")[0].lower()
         if url.startswith("sqlite"):

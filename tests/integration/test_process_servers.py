@@ -102,7 +102,10 @@ def all_arrived(received: Collector, name: str, count: int) -> None:
     assert {span.attributes[semconv.TRANSACTION_OUTCOME] for span in inserts} == {"committed"}
 
 
-@pytest.mark.parametrize("preload", [False, True], ids=["gunicorn", "gunicorn-preload"])
+@pytest.mark.parametrize(
+    "preload",
+    [pytest.param(False, id="plain", marks=pytest.mark.nightly), pytest.param(True, id="preload")],
+)
 def test_gunicorn(preload: bool, received: Collector, tmp_path: Path) -> None:
     options = ["--workers", "2", "--bind", "127.0.0.1:0"]
     served = Served(tmp_path, received, "web", "gunicorn", *options, *["--preload"] * preload, "served:wsgi")

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from support.collector import Collector, Mode, collector
 
+from trueline.instrumentation import semconv
+
 PROGRAM = Path(__file__).parents[1] / "data" / "processes" / "loaded.py"
 #: Queues at their fullest, with room to spare: they hold 16,384 spans and 8,192 transactions.
 MEMORY = 120_000_000
@@ -58,14 +60,16 @@ def unharmed(said: dict[str, Any], exit_took: float, statements: int = STATEMENT
     [
         Mode.REFUSE,
         Mode.SILENT,
-        Mode.BAD_REQUEST,
-        *(pytest.param(m, marks=pytest.mark.nightly) for m in (Mode.BUSY, Mode.BUSY_RETRY_AFTER)),
-        *(pytest.param(m, marks=pytest.mark.nightly) for m in (Mode.SLOW, Mode.CUT)),
+        pytest.param(Mode.BAD_REQUEST, marks=pytest.mark.nightly),
+        pytest.param(Mode.BUSY, marks=pytest.mark.nightly),
+        pytest.param(Mode.BUSY_RETRY_AFTER, marks=pytest.mark.nightly),
+        pytest.param(Mode.SLOW, marks=pytest.mark.nightly),
+        pytest.param(Mode.CUT, marks=pytest.mark.nightly),
     ],
 )
 def test_the_service_works_on(mode: Mode) -> None:
     with collector(mode) as received:
-        said, exit_took = load(received, seconds=2, TRUELINE_EXIT_WAIT="1")
+        said, exit_took = load(received, seconds=1, TRUELINE_EXIT_WAIT="1")
         received.released.set()
     unharmed(said, exit_took)
     if mode is not Mode.REFUSE:
@@ -77,7 +81,7 @@ def test_the_service_works_on(mode: Mode) -> None:
 
 def test_a_receiver_that_takes_everything_gets_everything() -> None:
     with collector() as received:
-        said, exit_took = load(received, seconds=2)
+        said, exit_took = load(received, seconds=1)
         unharmed(said, exit_took)
         inserts = [span for span in received.spans("loaded") if span.name == "INSERT t"]
     lost = sum(said["losses"].values())
@@ -85,6 +89,21 @@ def test_a_receiver_that_takes_everything_gets_everything() -> None:
     assert len(inserts) + lost >= said["ran"]
     assert lost == 0, said["losses"]
     assert len(inserts) == said["ran"]
+
+
+def test_losses_are_said_in_the_telemetry() -> None:
+    """`trueline.export.loss` takes the way of the logs, which works where the spans' does not."""
+    with collector(Mode.BAD_REQUEST) as received:
+        received.logs_mode = Mode.ACCEPT
+        said, _ = load(received, seconds=2)
+        events = [log for log in received.logs("loaded") if log.event_name == semconv.EVENT_EXPORT_LOSS]
+    assert events
+    for event in events:
+        assert event.attributes[semconv.LOSS_REASON] == "export_failed"
+        assert event.attributes[semconv.LOSS_SECONDS] > 0
+    told = sum(event.attributes[semconv.LOSS_COUNT] for event in events)
+    # What fails at the very end cannot be told any more.
+    assert said["losses"]["export_failed"] <= told <= 3 * said["ran"]
 
 
 @pytest.mark.nightly

@@ -85,6 +85,8 @@ class Collector:
     """A running receiver; see :func:`collector`."""
 
     mode: Mode
+    #: How log records are answered, where that differs.
+    logs_mode: Mode | None = None
     requests: list[Request] = field(default_factory=list)
     #: Ends every answer that is still being withheld.
     released: threading.Event = field(default_factory=threading.Event)
@@ -185,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
         head = f"{self.requestline}\n{self.headers}"
         running = self.server.running
         running.requests.append(Request(self.path, head, raw, body, time.monotonic()))
-        match running.mode:
+        match (running.logs_mode if self.path == "/v1/logs" else None) or running.mode:
             case Mode.SILENT:
                 running.released.wait()
                 self.close_connection = True

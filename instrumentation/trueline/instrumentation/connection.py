@@ -19,6 +19,7 @@ from trueline.instrumentation.database_errors import error_facts
 from trueline.instrumentation.drivers import (
     DriverStatus,
     batch_may_halt,
+    commits_each_statement,
     error_aborts,
     statement_autocommitted,
     transaction_status,
@@ -170,6 +171,10 @@ class ConnectionState:
             self._autocommit(transaction, record)
             return
         raw = _raw(connection)
+        if self._was_to_commit_itself(transaction, record, raw):
+            # Of a lost connection nobody knows whether the server carried the statement out before.
+            self._autocommit(transaction, record, unknown=disconnected)
+            return
         aborts = not disconnected and self._aborts(raw, error)
         with transaction.lock:
             transaction.add(record)
@@ -226,13 +231,29 @@ class ConnectionState:
         transaction.confirmed = by_itself is False
         return bool(by_itself)
 
-    def _autocommit(self, around: Transaction[StatementRecord], record: StatementRecord) -> None:
+    def _was_to_commit_itself(
+        self, transaction: Transaction[StatementRecord], record: StatementRecord, dbapi_connection: Any
+    ) -> bool:
+        """By the connection's setting: a driver does not tell its status in all states after an error."""
+        if self.explicit or record.plan.control is not None or not record.writes:
+            return False
+        if transaction.changes_something:
+            return False
+        try:
+            return commits_each_statement(self.driver, dbapi_connection)
+        except Exception as error:  # a driver's attributes are foreign code
+            report("connection.autocommit", error)
+            return False
+
+    def _autocommit(
+        self, around: Transaction[StatementRecord], record: StatementRecord, *, unknown: bool = False
+    ) -> None:
         """A transaction of one statement; ``around``: the one that was begun and stays empty."""
         transaction: Transaction[StatementRecord] = Transaction(ambient.new_transaction_id(), autocommit=True)
         transaction.isolation_level = around.isolation_level
         transaction.orm_session_id = self.orm_session_id
         transaction.add(record)
-        if record.error is not None and record.many and batch_may_halt(self.driver):
+        if record.error is not None and (unknown or (record.many and batch_may_halt(self.driver))):
             transaction.statement_failed(aborts=False)
             transaction.ended_unseen()
         elif record.error is not None:
@@ -256,7 +277,8 @@ class ConnectionState:
             case Control.COMMIT:
                 transaction.committed()
             case Control.ROLLBACK:
-                reason, cause = self._why_rolled_back()
+                # Nobody closes anything: the application said so.
+                reason, cause = self._why_rolled_back(otherwise=Reason.EXPLICIT)
                 transaction.rolled_back(reason, cause)
 
     # -- how the transaction ends --------------------------------------------------------------------
@@ -334,7 +356,7 @@ class ConnectionState:
                 self.settle()
         # Otherwise the driver did nothing: asyncpg and psycopg2 leave alone what SQL text began.
 
-    def _why_rolled_back(self) -> Why:
+    def _why_rolled_back(self, otherwise: Reason | None = None) -> Why:
         if self.returning:
             # Nobody closed the connection: the pool found it, after its holder was collected.
             return Reason.ABANDONED, None
@@ -345,7 +367,7 @@ class ConnectionState:
         if error is not None and not isinstance(error, _NOT_ERRORS):
             abandoned = isinstance(error, asyncio.CancelledError)
             return (Reason.ABANDONED if abandoned else Reason.EXCEPTION), cause_of(error)
-        return (Reason.NOT_COMMITTED if self.owned_by_session else Reason.EXPLICIT), None
+        return otherwise or (Reason.NOT_COMMITTED if self.owned_by_session else Reason.EXPLICIT), None
 
     def session_rolled_back(self) -> None:
         """The ORM session that owns the transaction was rolled back by a call, not by being closed."""

@@ -80,27 +80,30 @@ def new_state(dialect: Any, current: Runtime, before: ConnectionState | None = N
 
 def _ask(state: ConnectionState, connection: Connection) -> None:
     """Ask which database this is, once a connection; after the next checkout if it is not the time now."""
-    raw: Any = connection.connection.dbapi_connection
     facts: DatabaseFacts | None = DatabaseFacts(system=system_of(state.system))
     if connection.dialect not in _died:
+        raw: Any = connection.connection.dbapi_connection
         try:
-            pool = connection.engine.pool
-            key = reported(pool, raw)
-            facts = recall(pool, key)
-            if facts is None:
-                facts = probe(system_of(state.system), state.driver, raw, owner=pool)
-                if facts is not None:
-                    remember(pool, key, facts)
+            facts = _answer(state, raw, connection.engine.pool)
         except Exception as error:
             report("fingerprint.probe", error)
             if _is_closed(raw):
                 _died.add(connection.dialect)
                 raise ConnectionDied(error) from None
-            facts = DatabaseFacts(system=system_of(state.system))
     if facts is not None:
         state.asked = True
         state.facts = facts
         state.url_known = False
+
+
+def _answer(state: ConnectionState, dbapi_connection: Any, pool: Any) -> DatabaseFacts | None:
+    key = reported(pool, dbapi_connection)
+    facts = recall(pool, key)
+    if facts is None:
+        facts = probe(system_of(state.system), state.driver, dbapi_connection, owner=pool)
+        if facts is not None:
+            remember(pool, key, facts)
+    return facts
 
 
 def _is_closed(dbapi_connection: Any) -> bool:
@@ -121,5 +124,5 @@ def system_of(dialect_name: str) -> str:
 
 def driver_of(dialect: Any) -> str:
     """The driver's name; psycopg's two dialects share one, and their DBAPI connections differ."""
-    driver = str(dialect.driver)
+    driver = str(getattr(dialect, "driver", ""))  # not every foreign dialect says
     return "psycopg_async" if driver == "psycopg" and dialect.is_async else driver

@@ -55,7 +55,6 @@ _NAME: Final = re.compile(r"[^\W\d][\w$.]{0,127}")
 _SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
 #: Source files of PostgreSQL's procedural languages: message and diagnostics are what a function made them.
 _RAISED_IN: Final = re.compile(r"(?:.*/)?pl(?:_exec|perl|py_\w+|tcl|v8\w*)\.\w+")
-_RAISED: Final = "raised by a function in the database"
 #: SQLite: here a table of the statement's text stands without quotes.
 _SQLITE_TABLE: Final = re.compile(r"(?:no such table: |^table )([^\W\d][\w$]*)(?=$| )")
 _SQLITE_ERROR: Final = 1
@@ -141,7 +140,7 @@ def _postgresql(exception: BaseException, sqlstate: str) -> ErrorFacts:
     for one in _chain(exception):
         source: Any = getattr(one, "diag", None) or one
         if _raised_by_function(source):
-            return ErrorFacts(sqlstate, sqlstate, constraint_kind=kind or "", description=_RAISED)
+            return ErrorFacts(sqlstate, sqlstate, constraint_kind=kind or "")
         name = name or _text(getattr(source, "constraint_name", None))
         table = table or _text(getattr(source, "table_name", None))
         column = column or _text(getattr(source, "column_name", None))
@@ -210,7 +209,7 @@ def _sqlite(error: BaseException) -> ErrorFacts:
         constraint_kind=kind or "",
         constraint_table=table,
         constraint_columns=columns,
-        description=clean_description(message, names),
+        description="" if code == _SQLITE_CONSTRAINT_TRIGGER else clean_description(message, names),
     )
 
 

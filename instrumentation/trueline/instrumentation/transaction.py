@@ -173,6 +173,11 @@ class Transaction(Generic[S]):
         # Reentrant: a garbage collection inside a hook can end a transaction from the same thread.
         self.lock = threading.RLock()
 
+    @property
+    def changes_something(self) -> bool:
+        """It wrote, or has a savepoint: the driver must say that it is in a transaction."""
+        return bool(self.tally.writes or self._savepoints)
+
     # -- what happens inside -------------------------------------------------------------------------
 
     def add(self, statement: S) -> None:
@@ -313,6 +318,9 @@ class Transaction(Generic[S]):
         assert (reason in LEGAL_REASONS[outcome]) if reason is not None else outcome != Outcome.ROLLED_BACK
         self.outcome = outcome
         self.reason = reason
+        if outcome == Outcome.ROLLED_BACK:
+            # They share its fate, and its reason, with all others.
+            self.undone_ids = []
         self.ended = True
         self.ended_at = ambient.now_ns()
 
@@ -326,7 +334,8 @@ class Transaction(Generic[S]):
         keeps those before the failing one: nobody can say that it was rolled back.
         """
         outcome, reason = (Outcome.OPEN, None) if statement.left else (self.outcome, self.reason)
-        if statement.undone and outcome != Outcome.ROLLED_BACK:
+        if statement.undone and not statement.left and outcome != Outcome.ROLLED_BACK:
+            # Of a statement that has left, the transaction span says it.
             return Outcome.ROLLED_BACK, Reason.SAVEPOINT
         if statement.failed and outcome in (Outcome.COMMITTED, Outcome.OPEN):
             if statement.many and not self.aborted:

@@ -322,6 +322,9 @@ def main() -> None:
         engine.dispose()
     with bind_identity(WORD, entry="entry"), bind_message(f"{WORD}-1"):
         sync_driver(f"sqlite:///{FOLDER}/canary.db", "pysqlite")
+        if CONTROL:
+            print(json.dumps(counts))
+            return
         async_driver(f"sqlite+aiosqlite:///{FOLDER}/canary.db", "aiosqlite")
         for driver in ("psycopg", "psycopg2"):
             sync_driver(postgresql.set(drivername=f"postgresql+{driver}"), driver)

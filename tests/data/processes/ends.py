@@ -387,7 +387,7 @@ if os.environ.get("ENDS_AT_IMPORT") and __name__ == "__mp_main__":
     start(os.environ["ENDS_AT_IMPORT"])
 
 
-def fork_all(names: list[str], at_once: int = 4) -> str:
+def fork_all(names: list[str], at_once: int = 10) -> str:
     """In each child the name of its scenario; in this process "" when all have ended."""
     children: dict[int, str] = {}
     codes: dict[str, int] = {}
