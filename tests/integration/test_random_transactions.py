@@ -86,8 +86,8 @@ def test_a_wrong_reason_is_noticed_and_its_program_shrunk(
     database = make_database("pysqlite", request, tmp_path)
     right = ConnectionState._why_rolled_back
 
-    def careless(self: ConnectionState, otherwise: Reason | None = None) -> object:
-        reason, cause = right(self, otherwise)
+    def careless(self: ConnectionState) -> object:
+        reason, cause = right(self)
         return (Reason.EXPLICIT if reason is Reason.EXCEPTION else reason), cause
 
     monkeypatch.setattr(ConnectionState, "_why_rolled_back", careless)

@@ -269,7 +269,7 @@ def test_an_end_that_was_not_seen_is_unknown() -> None:
     assert (transaction.outcome, transaction.reason) == (Outcome.UNKNOWN, None)
 
 
-def test_what_left_says_open_and_the_transaction_names_what_was_undone() -> None:
+def test_what_left_and_is_not_sent_yet_is_told_that_it_was_undone() -> None:
     inside = Ran()
     transaction = begun(Ran())
     transaction.savepoint("s")
@@ -277,8 +277,7 @@ def test_what_left_says_open_and_the_transaction_names_what_was_undone() -> None
     transaction.leave([inside])
     transaction.rollback_to_savepoint("s")
     transaction.committed()
-    assert transaction.outcome_of(inside) == (Outcome.OPEN, None)
-    assert transaction.undone_ids == [inside.span_id]
+    assert transaction.outcome_of(inside) == (Outcome.ROLLED_BACK, Reason.SAVEPOINT)
 
 
 def test_what_left_is_remembered_only_while_a_savepoint_can_undo_it() -> None:

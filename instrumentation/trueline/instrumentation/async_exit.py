@@ -18,8 +18,6 @@ from trueline.instrumentation.guard import guarded, report
 
 _EXITS = ("__aexit__",)
 _CALLS = ("rollback", "close")
-# Of these only ROLLBACK as text ends a transaction; they are called too often to be wrapped in a coroutine.
-_STATEMENTS = ("execute", "exec_driver_sql")
 _originals: list[tuple[type, str, Any]] = []
 
 
@@ -44,9 +42,6 @@ def wrap_async() -> None:
             _replace(owner, name, _watched_exit)
         for name in _CALLS:
             _replace(owner, name, _watched_call)
-    for owner in (AsyncConnection, AsyncSession):
-        for name in _STATEMENTS:
-            _replace(owner, name, _watched_statement)
     from sqlalchemy.ext.asyncio import session
 
     maker_block = getattr(session, "_AsyncSessionContextManager", None)
@@ -91,17 +86,6 @@ def _watched_call(original: Any) -> Any:
             return await original(self, *args, **kwargs)
         finally:
             _left(leaving)
-
-    return wrapper
-
-
-def _watched_statement(original: Any) -> Any:
-    watched = _watched_call(original)
-
-    @functools.wraps(original)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # Called in an except block, and awaited there.
-        return (original if sys.exc_info()[1] is None else watched)(self, *args, **kwargs)
 
     return wrapper
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 INFO_KEY = "trueline"
 MAX_CAUSES = 8
+#: Between the driver's rollback and the session's there are about ten.
+_MAX_FRAMES = 40
 
 # These end a block without anything having gone wrong in it.
 _NOT_ERRORS = (StopIteration, StopAsyncIteration)
@@ -60,6 +62,7 @@ class ConnectionState:
         "facts",
         "generation",
         "holder",
+        "lent_to_session",
         "level_is_known",
         "orm_session_id",
         "owned_by_session",
@@ -95,6 +98,8 @@ class ConnectionState:
         self.level_is_known = True
         self.orm_session_id = ""
         self.owned_by_session = False
+        #: The session was given this connection, which goes on without it.
+        self.lent_to_session = False
 
     # -- statements ----------------------------------------------------------------------------------
 
@@ -164,17 +169,15 @@ class ConnectionState:
             not disconnected
             and not (transaction.confirmed or self.explicit)
             and record.plan.control is None
-            and not transaction.held
-            and not transaction.tally.left_open
+            and not transaction.changes_something
             and self._autocommitted(transaction, record, connection)
         ):
             self._autocommit(transaction, record)
             return
-        raw = _raw(connection)
-        if self._was_to_commit_itself(transaction, record, raw):
-            # Of a lost connection nobody knows whether the server carried the statement out before.
-            self._autocommit(transaction, record, unknown=disconnected)
+        if self._was_to_commit_itself(transaction, record, connection):
+            self._autocommit(transaction, record, connection_lost=disconnected)
             return
+        raw = _raw(connection)
         aborts = not disconnected and self._aborts(raw, error)
         with transaction.lock:
             transaction.add(record)
@@ -232,28 +235,36 @@ class ConnectionState:
         return bool(by_itself)
 
     def _was_to_commit_itself(
-        self, transaction: Transaction[StatementRecord], record: StatementRecord, dbapi_connection: Any
+        self, transaction: Transaction[StatementRecord], record: StatementRecord, connection: Any
     ) -> bool:
-        """By the connection's setting: a driver does not tell its status in all states after an error."""
-        if self.explicit or record.plan.control is not None or not record.writes:
-            return False
-        if transaction.changes_something:
+        """By the connection's setting: lost, and after some errors, it does not tell its status."""
+        if self.explicit or transaction.changes_something or not record.writes or record.plan.control:
             return False
         try:
-            return commits_each_statement(self.driver, dbapi_connection)
+            return commits_each_statement(self.driver, _raw(connection))
         except Exception as error:  # a driver's attributes are foreign code
-            report("connection.autocommit", error)
+            report("connection.setting", error)
             return False
 
     def _autocommit(
-        self, around: Transaction[StatementRecord], record: StatementRecord, *, unknown: bool = False
+        self,
+        around: Transaction[StatementRecord],
+        record: StatementRecord,
+        *,
+        connection_lost: bool = False,
     ) -> None:
-        """A transaction of one statement; ``around``: the one that was begun and stays empty."""
+        """A transaction of one statement; ``around``: the one that was begun and stays empty.
+
+        ``connection_lost``: nobody knows whether the server had carried it out before.
+        """
         transaction: Transaction[StatementRecord] = Transaction(ambient.new_transaction_id(), autocommit=True)
         transaction.isolation_level = around.isolation_level
         transaction.orm_session_id = self.orm_session_id
         transaction.add(record)
-        if record.error is not None and (unknown or (record.many and batch_may_halt(self.driver))):
+        if record.error is not None and connection_lost:
+            transaction.statement_failed(aborts=False)
+            transaction.commit_failed(connection_lost=True, cause=Cause(record.error.error_type))
+        elif record.error is not None and record.many and batch_may_halt(self.driver):
             transaction.statement_failed(aborts=False)
             transaction.ended_unseen()
         elif record.error is not None:
@@ -277,9 +288,10 @@ class ConnectionState:
             case Control.COMMIT:
                 transaction.committed()
             case Control.ROLLBACK:
+                reason, cause = self._why_rolled_back()
                 # Nobody closes anything: the application said so.
-                reason, cause = self._why_rolled_back(otherwise=Reason.EXPLICIT)
-                transaction.rolled_back(reason, cause)
+                said = Reason.EXPLICIT if reason is Reason.NOT_COMMITTED else reason
+                transaction.rolled_back(said, cause)
 
     # -- how the transaction ends --------------------------------------------------------------------
 
@@ -351,12 +363,15 @@ class ConnectionState:
         elif raised or self._status(dbapi_connection) not in _OPEN:
             with transaction.lock:
                 transaction.rolled_back(*why)
+            if raised and _session_rollback_is_running():
+                # The session's own event, which says so otherwise, does not come then.
+                self.session_rolled_back()
             if self.returning:
                 # The pool's own rollback: nothing more will be learned.
                 self.settle()
         # Otherwise the driver did nothing: asyncpg and psycopg2 leave alone what SQL text began.
 
-    def _why_rolled_back(self, otherwise: Reason | None = None) -> Why:
+    def _why_rolled_back(self) -> Why:
         if self.returning:
             # Nobody closed the connection: the pool found it, after its holder was collected.
             return Reason.ABANDONED, None
@@ -367,7 +382,7 @@ class ConnectionState:
         if error is not None and not isinstance(error, _NOT_ERRORS):
             abandoned = isinstance(error, asyncio.CancelledError)
             return (Reason.ABANDONED if abandoned else Reason.EXCEPTION), cause_of(error)
-        return otherwise or (Reason.NOT_COMMITTED if self.owned_by_session else Reason.EXPLICIT), None
+        return (Reason.NOT_COMMITTED if self.owned_by_session else Reason.EXPLICIT), None
 
     def session_rolled_back(self) -> None:
         """The ORM session that owns the transaction was rolled back by a call, not by being closed."""
@@ -407,14 +422,18 @@ class ConnectionState:
         elif only_terminated:
             self.lost()
 
-    def entered_by_session(self, number: str, *, owned: bool) -> None:
-        """An ORM session begins to use the connection; ``owned``: it also ends what it begins."""
+    def entered_by_session(self, number: str, *, owned: bool, lent: bool) -> None:
+        """An ORM session begins to use the connection.
+
+        ``owned``: it also ends what it begins. ``lent``: the connection is somebody else's.
+        """
         if self.returning:
             self.returned()
         # A new transaction begins: nothing more will be learned of an ended one.
         self.settle()
         self.orm_session_id = number
         self.owned_by_session = owned
+        self.lent_to_session = lent
 
     def returned(self) -> None:
         """The connection was back in the pool."""
@@ -424,7 +443,7 @@ class ConnectionState:
             # Everything committed by itself; the next user may have another isolation level.
             self.transaction = None
         self.orm_session_id = ""
-        self.owned_by_session = False
+        self.owned_by_session = self.lent_to_session = False
 
     def lost(self, error: BaseException | None = None) -> None:
         """The connection is gone, and the transaction with it."""
@@ -444,7 +463,10 @@ class ConnectionState:
             return
         self.transaction = None
         self.explicit = False
-        self.owned_by_session = False
+        if self.lent_to_session:
+            # Its holder may go on with it. On a connection of its own the session goes on itself, after a
+            # COMMIT as text for one.
+            self.owned_by_session = False
         transaction.settle()
         self.holder.settled(transaction)
 
@@ -460,6 +482,18 @@ class ConnectionState:
 def _leaving_with() -> BaseException | None:
     """The exception that is being handled here, or with which an async block is being left."""
     return sys.exc_info()[1] or scope.leaving_with()
+
+
+def _session_rollback_is_running() -> bool:
+    """Whether an ORM session's rollback() is among the callers, and not its close()."""
+    frame = sys._getframe()
+    for _ in range(_MAX_FRAMES):
+        if frame.f_code.co_name == "rollback" and frame.f_globals.get("__name__") == "sqlalchemy.orm.session":
+            return True
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    return False
 
 
 def _raw(connection: Any) -> Any:

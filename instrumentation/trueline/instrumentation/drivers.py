@@ -74,13 +74,6 @@ def transaction_status(driver: str, dbapi_connection: Any) -> DriverStatus:
     return reader(dbapi_connection) if reader is not None else DriverStatus.UNKNOWN
 
 
-def commits_each_statement(driver: str, dbapi_connection: Any) -> bool:
-    """Whether the connection is set to commit each statement; known even when it is lost."""
-    if driver in ("pysqlite", "aiosqlite"):
-        return _sqlite_autocommits(dbapi_connection)
-    return bool(getattr(dbapi_connection, "autocommit", False))
-
-
 def statement_autocommitted(driver: str, dbapi_connection: Any, *, writes: bool) -> bool | None:
     """Whether the statement that just ran was committed by itself. None: this driver does not tell.
 
@@ -92,6 +85,13 @@ def statement_autocommitted(driver: str, dbapi_connection: Any, *, writes: bool)
     if status is DriverStatus.UNKNOWN:
         return None
     return status is DriverStatus.IDLE
+
+
+def commits_each_statement(driver: str, dbapi_connection: Any) -> bool:
+    """Whether the connection is set to commit each statement; a lost one still says so."""
+    if driver in ("pysqlite", "aiosqlite"):
+        return _sqlite_autocommits(dbapi_connection)
+    return bool(getattr(dbapi_connection, "autocommit", False))
 
 
 def error_aborts(driver: str, dbapi_connection: Any, error: BaseException | None) -> bool:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from types import FrameType
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from trueline.instrumentation import runtime
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState, Why
 from trueline.instrumentation.guard import guarded, swallow
-
-#: Between the driver's rollback and the session's there are about ten.
-_MAX_FRAMES: Final = 40
 
 
 def state_in_transaction(connection: Any) -> ConnectionState | None:
@@ -77,18 +72,3 @@ def before_rollback(state: ConnectionState, connection: Any) -> Why | None:
 def rolled_back(state: ConnectionState, why: Why | None, connection: Any, *, raised: bool = False) -> None:
     """The driver's rollback returned, or raised."""
     state.rolled_back(why, _dbapi_connection(connection), raised=raised)
-    if raised and _session_rollback_is_running():
-        # The session's own event, which says that it was called for, does not come then.
-        state.session_rolled_back()
-
-
-def _session_rollback_is_running() -> bool:
-    """Whether an ORM session's rollback() is among the callers, and not its close()."""
-    frame: FrameType | None = sys._getframe()
-    for _ in range(_MAX_FRAMES):
-        if frame is None:
-            return False
-        if frame.f_code.co_name == "rollback" and frame.f_globals.get("__name__") == "sqlalchemy.orm.session":
-            return True
-        frame = frame.f_back
-    return False

@@ -65,12 +65,11 @@ def begin(context: Any) -> Begun | None:
         values[_RUNNING] = True
         return ambient.now_ns(), parent, entry, current, state
     except ConnectionDied as died:
-        lost = died.error
+        # The statement cannot succeed any more. It fails with what it would have met itself.
+        raise died.error from died.error.__cause__
     except Exception as error:
         swallow("execution.begin", error)
         return None
-    # The statement cannot succeed any more. It fails with what it would have met itself.
-    raise lost
 
 
 def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any) -> None:

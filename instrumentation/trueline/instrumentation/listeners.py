@@ -131,20 +131,26 @@ def _after_begin(session: Session, transaction: Any, connection: Connection) -> 
     number = _session_numbers.get(session)
     if number is None:
         number = _session_numbers[session] = f"{time.monotonic_ns() & 0xFFFFFFFFFFFF:012x}"
-    state.entered_by_session(number, owned=_ends_with(session, transaction, connection))
+    owned, lent = _ownership(session, transaction, connection)
+    state.entered_by_session(number, owned=owned, lent=lent)
     states = _session_states.get(session)
     if states is None:
         states = _session_states[session] = weakref.WeakSet()
     states.add(state)
 
 
-def _ends_with(session: Session, transaction: Any, connection: Connection) -> bool:
-    """Whether the session ends the connection's transaction; it can join one that its holder will end."""
-    entry = getattr(transaction, "_connections", {}).get(connection)
+def _ownership(session: Session, transaction: Any, connection: Connection) -> tuple[bool, bool]:
+    """Whether the session ends the connection's transaction, and whether the connection was lent to it.
+
+    It can join a transaction that its holder will end. Of a savepoint of its own its root transaction tells.
+    """
+    root = session.get_transaction() or transaction
+    entry = getattr(root, "_connections", {}).get(connection)
     if not isinstance(entry, tuple) or len(entry) != 4:
-        return not isinstance(session.bind, Connection)
-    _, begun, should_commit, _ = entry
-    return bool(should_commit) and not isinstance(begun, NestedTransaction)
+        lent = isinstance(session.bind, Connection)
+        return not lent, lent
+    _, begun, should_commit, own_connection = entry
+    return bool(should_commit) and not isinstance(begun, NestedTransaction), not own_connection
 
 
 @guarded("session.after_rollback")

@@ -9,10 +9,9 @@ from trueline.instrumentation import scope, semconv
 from trueline.instrumentation.database_names import DatabaseNames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from opentelemetry.trace import Tracer
 
+    from trueline.instrumentation.events import DeferredEvents
     from trueline.instrumentation.holder import Holder
     from trueline.instrumentation.identity import IdentityExtractor
     from trueline.instrumentation.statement import Planner
@@ -27,8 +26,8 @@ class Runtime:
     extractor: IdentityExtractor
     holder: Holder
     key_id: str
-    #: Sends one of our own log events: event name, attributes.
-    emit_event: Callable[[str, dict[str, Any]], None]
+    #: Sends one of our own log events soon: event name, attributes.
+    emit_event: DeferredEvents
     #: The operator's own names for databases, which then are their best rungs.
     database_names: DatabaseNames = field(default_factory=DatabaseNames)
 

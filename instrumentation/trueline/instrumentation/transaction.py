@@ -175,7 +175,7 @@ class Transaction(Generic[S]):
 
     @property
     def changes_something(self) -> bool:
-        """It wrote, or has a savepoint: the driver must say that it is in a transaction."""
+        """It wrote, or has a savepoint: it is no autocommitted statement's."""
         return bool(self.tally.writes or self._savepoints)
 
     # -- what happens inside -------------------------------------------------------------------------
@@ -318,9 +318,6 @@ class Transaction(Generic[S]):
         assert (reason in LEGAL_REASONS[outcome]) if reason is not None else outcome != Outcome.ROLLED_BACK
         self.outcome = outcome
         self.reason = reason
-        if outcome == Outcome.ROLLED_BACK:
-            # They share its fate, and its reason, with all others.
-            self.undone_ids = []
         self.ended = True
         self.ended_at = ambient.now_ns()
 
@@ -334,8 +331,7 @@ class Transaction(Generic[S]):
         keeps those before the failing one: nobody can say that it was rolled back.
         """
         outcome, reason = (Outcome.OPEN, None) if statement.left else (self.outcome, self.reason)
-        if statement.undone and not statement.left and outcome != Outcome.ROLLED_BACK:
-            # Of a statement that has left, the transaction span says it.
+        if statement.undone and outcome != Outcome.ROLLED_BACK:
             return Outcome.ROLLED_BACK, Reason.SAVEPOINT
         if statement.failed and outcome in (Outcome.COMMITTED, Outcome.OPEN):
             if statement.many and not self.aborted:

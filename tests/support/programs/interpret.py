@@ -287,8 +287,10 @@ class Interpreter:
         try:
             await self._body(unit.body, handle)
             await self._end(unit, handle)
-        finally:
-            line.lost()
+            line.dropped(None)
+        except BaseException as error:
+            line.dropped(error)
+            raise
 
     # -- steps -----------------------------------------------------------------------------------------
 
@@ -461,7 +463,10 @@ class Interpreter:
         try:
             await settle(handle.object.execute(text(step.sql)))
         except BaseException as error:
-            self._failed(handle, error)
+            if verb == "COMMIT" and isinstance(error, IntegrityError) and not handle.pending:
+                line.commit_refused(stays_open=not self.target.aborts)
+            else:
+                self._failed(handle, error)
             raise
         self._flushed(handle)
         match verb:
@@ -470,7 +475,8 @@ class Interpreter:
             case "COMMIT":
                 line.committed(by_text=True)
             case "ROLLBACK":
-                line.rolled_back(self._handled(), by_text=True)
+                # A coroutine's exception is not seen where the text runs (docs/decisions/005).
+                line.rolled_back(None if self.target.is_async else self._handled(), by_text=True)
             case "SAVEPOINT":
                 line.savepoint(name)
             case "ROLLBACK TO SAVEPOINT" if mark is not None:

@@ -58,6 +58,9 @@ class Transaction:
     by_savepoint: bool = False
     aborted: bool = False
     commit_refused: bool = False
+    #: Its handle was forgotten when an exception left the block, and is collected while that is under way or
+    #: later: `exception` or `abandoned`.
+    either: bool = False
     end: Expected | None = None
     writes: list[Written] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
@@ -233,6 +236,12 @@ class Line:
                 written.transaction.end = UNKNOWN
         self._end(("rolled_back", "abandoned"))
         self.outside = self.dead = False
+
+    def dropped(self, leaving: BaseException | None) -> None:
+        """The handle was forgotten without being closed; ``leaving``: by an exception."""
+        if self.transaction is not None and leaving is not None:
+            self.transaction.either = True
+        self.lost()
 
     def _end(self, end: Expected) -> None:
         transaction, self.transaction = self.transaction, None

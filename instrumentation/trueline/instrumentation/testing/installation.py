@@ -142,6 +142,7 @@ class Installation:
     @guarded("testing.flush")
     def _let_go(self) -> None:
         self.runtime.holder.flush(undecided=True)
+        self.runtime.emit_event.send()
 
     def remove(self) -> None:
         """Leave the process as it was."""
