@@ -205,10 +205,10 @@ def closing_is_not_committing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ConnectionState, "reset", reset)
 
 
-@handling("listeners._ends_with")
+@handling("listeners._ownership")
 def sessions_own_transactions(patch: pytest.MonkeyPatch) -> None:
     """A session that ends a transaction without announcing a rollback was closed."""
-    patch.setattr(listeners, "_ends_with", lambda *_: False)
+    patch.setattr(listeners, "_ownership", lambda *_: (False, False))
 
 
 @handling("ConnectionState.session_rolled_back")
@@ -334,7 +334,7 @@ def autocommit_is_seen(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ConnectionState, "_autocommitted", lambda *_: False)
 
 
-@handling("ConnectionState.statement_failed, _autocommitted")
+@handling("ConnectionState.statement_failed, _autocommitted, _was_to_commit_itself")
 def autocommit_of_failures(patch: pytest.MonkeyPatch) -> None:
     """The same after a statement that failed."""
     original = ConnectionState._autocommitted
@@ -343,6 +343,13 @@ def autocommit_of_failures(patch: pytest.MonkeyPatch) -> None:
         return not record.failed and original(self, around, record, connection)
 
     patch.setattr(ConnectionState, "_autocommitted", autocommitted)
+    patch.setattr(ConnectionState, "_was_to_commit_itself", lambda *_: False)
+
+
+@handling("ConnectionState._was_to_commit_itself")
+def commits_of_single_statements_can_be_lost(patch: pytest.MonkeyPatch) -> None:
+    """A statement that commits itself is as unknown as a COMMIT when its connection is lost."""
+    patch.setattr(ConnectionState, "_was_to_commit_itself", lambda *_: False)
 
 
 @handling("dialects._watched_prepare, _watched_commit_twophase, _watched_rollback_twophase")

@@ -134,6 +134,11 @@ def _sync_work(url: Any, seen: Seen) -> None:
         seen.append(sorted(row.user_id for row in streamed.yield_per(2)))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(insert(Expense).values(user_id="auto"))
+        try:
+            batch = text("INSERT INTO expenses (user_id, message) VALUES (:user_id, 'halted')")
+            connection.execute(batch, [{"user_id": "halted"}, {"user_id": "halted again"}])
+        except SQLAlchemyError as error:
+            seen.error(error)
     raw = engine.raw_connection()
     raw.cursor().execute("DELETE FROM expenses WHERE user_id = 'many-2'")
     raw.commit()
@@ -144,6 +149,33 @@ def _sync_work(url: Any, seen: Seen) -> None:
                 prepared = connection.begin_twophase()
                 connection.execute(insert(Expense).values(user_id=f"prepared-{ending}"))
                 getattr(prepared, ending)()
+                prepared = connection.begin_twophase()
+                connection.execute(insert(Expense).values(user_id=f"truly-prepared-{ending}"))
+                prepared.prepare()
+                getattr(prepared, ending)()
+    with engine.connect() as connection:
+        connection.detach()
+        connection.execute(insert(Expense).values(user_id="detached"))
+        connection.commit()
+        connection.execute(insert(Expense).values(user_id="detached and closed"))
+    # refused by a COMMIT that is SQL text
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if is_sqlite:
+            connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+        connection.exec_driver_sql("BEGIN")
+        connection.execute(insert(_children).values(id=2, parent=404))
+        try:
+            connection.exec_driver_sql("COMMIT")
+        except SQLAlchemyError as error:
+            seen.error(error)
+        connection.exec_driver_sql("ROLLBACK")
+    # past SQLAlchemy
+    with engine.connect() as connection:
+        connection.execute(insert(Expense).values(user_id="committed by the driver"))
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        driver.commit()
+        connection.rollback()
     # dropped with its transaction open: the pool finds it
     dropped = engine.connect()
     dropped.execute(insert(Expense).values(user_id="dropped"))

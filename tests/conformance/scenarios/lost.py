@@ -115,3 +115,19 @@ async def session_ended_before_rollback(app: App) -> None:
         app.database.end_session((await connection.execute(app.session_query)).scalar_one())
         with pytest.raises(DBAPIError):
             await connection.rollback()
+
+
+@scenario(
+    "The server ends the session under autocommit; the next statement fails, and it was its own COMMIT.",
+    a=COMMITTED,
+    b=UNKNOWN,
+    needs="sessions",
+    handling="commits_of_single_statements_can_be_lost",
+)
+async def autocommit_lost(app: App) -> None:
+    async with app.engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(app.insert("a"))
+        app.database.end_session((await connection.execute(app.session_query)).scalar_one())
+        with pytest.raises(DBAPIError):
+            await connection.execute(app.insert("b"))
