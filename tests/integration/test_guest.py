@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, event, insert, select, text
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool, Pool
 from support.matrix import Base, Expense
@@ -161,6 +161,17 @@ def test_a_thousand_engines_leave_no_memory_behind(recorder: Recorder, tmp_path:
 
     gc.collect()
     assert len(dialects._wrapped) < 50
+
+
+def test_rows_fetched_after_the_connection_was_closed_fail_as_ever(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/a.db", poolclass=NullPool)
+    connection = engine.connect()
+    result = connection.execute(text("SELECT 1"))
+    connection.close()
+    with pytest.raises(ProgrammingError, match="Cannot operate on a closed database"):
+        result.fetchone()
 
 
 def test_the_listeners_of_others_keep_working(recorder: Recorder, tmp_path: Path) -> None:

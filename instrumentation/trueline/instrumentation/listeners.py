@@ -109,7 +109,9 @@ def _handle_error(error: ExceptionContext) -> None:
     connection = error.connection
     if error.statement is not None or connection is None or runtime.active is None:
         return
-    if error.execution_context is None or connection.invalidated or error.is_disconnect:
+    if error.execution_context is None or error.is_disconnect:
+        return
+    if connection.closed or connection.invalidated:  # asked for its driver's connection, it would raise
         return
     info = info_of(connection.connection)
     state = None if info is None else info.get(INFO_KEY)
