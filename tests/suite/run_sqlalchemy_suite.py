@@ -4,8 +4,8 @@
 
 Downloads the source of the installed SQLAlchemy release with pip, runs its tests without and with Trueline
 (with ``--spans contrib``: with contrib's instrumentation alone and with both) and compares test by test. The
-files of tests that differ are run again on both sides: a test that then agrees is called unsteady. Exit code 1
-if anything differs.
+files of tests that differ are run again on both sides: a test that then agrees is called unsteady. Exit
+code 1 if anything differs.
 
 SQLite runs the whole suite; on the others those tests run that SQLAlchemy marks for every backend. Left out
 are the tests that SQLAlchemy itself leaves out of its ordinary runs (memory, timing, mypy) and those that
