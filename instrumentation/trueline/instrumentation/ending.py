@@ -52,7 +52,8 @@ def commit_failed(dialect: Any, state: ConnectionState, connection: Any, error: 
     """The driver's commit raised."""
     lost = not isinstance(error, Exception)
     if not lost and isinstance(error, dialect.loaded_dbapi.Error):
-        lost = bool(dialect.is_disconnect(error, _dbapi_connection(connection), None))
+        proxy = connection.connection if isinstance(connection, Connection) else connection
+        lost = bool(dialect.is_disconnect(error, proxy, None))  # asked as SQLAlchemy does
     state.commit_failed(error, _dbapi_connection(connection), connection_lost=lost)
 
 

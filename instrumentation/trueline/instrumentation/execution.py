@@ -156,7 +156,7 @@ def _disconnected(context: Any, connection: Any, error: BaseException) -> bool:
     dialect = context.dialect
     try:
         return isinstance(error, dialect.loaded_dbapi.Error) and bool(
-            dialect.is_disconnect(error, connection.connection.dbapi_connection, context.cursor)
+            dialect.is_disconnect(error, connection.connection, context.cursor)  # asked as SQLAlchemy does
         )
     except Exception as internal:  # it reads the text of foreign exceptions
         report("execution.disconnected", internal)
