@@ -5,10 +5,11 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-# PYTEST_ARGS are passed on: make test PYTEST_ARGS='-k transaction -x'
+# PYTEST_ARGS are passed on, and WORKERS says how many processes test: make test WORKERS=4 PYTEST_ARGS='-k transaction -x'
 
 .PHONY: demo test test-sqlalchemy20 lint types format docs install clean
 
@@ -26,12 +27,12 @@ demo: install
 	@$(BIN)/trueline demo
 
 test: install
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 # The first environment has the newest SQLAlchemy (2.1); the instrumentation's own tests run again on 2.0.
 test-sqlalchemy20: $(VENV)-sqlalchemy20/.installed
 	@$(VENV)-sqlalchemy20/bin/python -c 'import sqlalchemy as s; assert s.__version__.startswith("2.0."), s.__version__'
-	@$(VENV)-sqlalchemy20/bin/pytest -m 'sqlalchemy_matrix and not nightly'
+	@$(VENV)-sqlalchemy20/bin/pytest -n $(WORKERS) --dist loadfile -m 'sqlalchemy_matrix and not nightly'
 
 $(VENV)-sqlalchemy20/.installed: pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-sqlalchemy20
