@@ -61,7 +61,22 @@ def test_decimal_is_an_integer() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *(None, object(), "", "  \t", True, False, [], {}, (1,), {1}, b"", float("nan"), 1.5, 10**400),
+        *(
+            None,
+            pytest.param(object(), id="object"),
+            "",
+            "  \t",
+            True,
+            False,
+            [],
+            {},
+            (1,),
+            {1},
+            b"",
+            float("nan"),
+            1.5,
+            10**400,
+        ),
         *(decimal.Decimal("NaN"), decimal.Decimal("1E+9999"), decimal.Decimal("1.5")),
         *(datetime.date(2026, 1, 1), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)),
     ],

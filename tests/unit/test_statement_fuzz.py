@@ -155,7 +155,7 @@ def test_mutated_statements(
     check(text, dialect, parameters, many)
 
 
-@pytest.mark.parametrize("value", [None, 7, b"SELECT 1", [], object()], ids=repr)
+@pytest.mark.parametrize("value", [None, 7, b"SELECT 1", [], pytest.param(object(), id="object")], ids=repr)
 def test_what_is_no_text(value: Any) -> None:
     assert PLANNER.plan(value, "postgresql").complete is False
 
