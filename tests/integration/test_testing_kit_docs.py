@@ -32,7 +32,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 def test_the_examples_pass(project: pytest.Pytester) -> None:
-    project.runpytest_inprocess("-W", "error").assert_outcomes(passed=5)
+    project.runpytest_subprocess("-W", "error").assert_outcomes(passed=5)
 
 
 def test_the_failure_looks_as_the_guide_shows_it(project: pytest.Pytester) -> None:
@@ -41,7 +41,7 @@ def test_the_failure_looks_as_the_guide_shows_it(project: pytest.Pytester) -> No
     without = "    with pytest.raises(TelemetryAssertionError):\n        telemetry.assert_reads_what"
     assert without in source
     path.write_text(source.replace(without, "    telemetry.assert_reads_what"))
-    result = project.runpytest_inprocess("test_expenses.py")
+    result = project.runpytest_subprocess("test_expenses.py")
 
     result.assert_outcomes(passed=1, failed=1)
     shown = [line.removeprefix("E").strip() for line in result.stdout.lines if line.startswith("E ")]

@@ -20,6 +20,7 @@ from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.util._once import Once
 from sqlalchemy import Engine, insert
 from sqlalchemy.orm import Session
 from support.matrix import Base, Expense
@@ -37,6 +38,13 @@ from trueline.instrumentation.testing import TelemetryWarning, recorded
 from trueline.instrumentation.testing.providers import own_loggers, own_tracers
 
 pytestmark = pytest.mark.sqlalchemy_matrix
+
+
+@pytest.fixture(autouse=True)
+def no_provider_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a fresh process; other tests of this one may have set a global provider."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
 
 
 @pytest.fixture

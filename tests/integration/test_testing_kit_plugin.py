@@ -70,7 +70,7 @@ def test_the_fixture(suite: pytest.Pytester) -> None:
             assert runtime.current() is None
         """
     )
-    suite.runpytest_inprocess("-W", "error").assert_outcomes(passed=3)
+    suite.runpytest_subprocess("-W", "error").assert_outcomes(passed=3)
 
 
 def test_a_failure_shows_what_was_recorded(suite: pytest.Pytester) -> None:
@@ -91,7 +91,7 @@ def test_a_failure_shows_what_was_recorded(suite: pytest.Pytester) -> None:
             assert 0
         """
     )
-    result = suite.runpytest_inprocess("-W", "error")
+    result = suite.runpytest_subprocess("-W", "error")
 
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(
