@@ -188,7 +188,7 @@ def test_without_a_fault_the_application_sees_no_difference(driver: str, spans: 
 
 
 TURNS = 8
-BY_DEFAULT = {("pysqlite", "own"), ("aiosqlite", "own")}
+BY_DEFAULT = {(driver, "own") for driver in DRIVERS}
 
 
 @pytest.mark.parametrize(
