@@ -188,7 +188,7 @@ def test_without_a_fault_the_application_sees_no_difference(driver: str, spans: 
 
 
 TURNS = 8
-BY_DEFAULT = {("pysqlite", "own"), ("aiosqlite", "own")}
+BY_DEFAULT = {(driver, "own") for driver in DRIVERS}
 
 
 @pytest.mark.parametrize(
@@ -228,13 +228,18 @@ def test_faults_everywhere(driver: str, spans: str, url: Any) -> None:
 def test_each_function_broken_for_good_in_each_way(driver: str, spans: str, url: Any) -> None:
     expected = work(url, DRIVERS[driver])
     names = faults.reached_by(lambda: guest(url, driver, spans), breakable())
+    wrong: list[str] = []
     for name in sorted(names):
         for kind, moment in itertools.product(KINDS, MOMENTS):
             hits: set[str] = set()
             with faults.all_replaced({name: faults.functions()[name]}, fault(name, kind, moment, hits)):
                 seen, failures = guest(url, driver, spans)
-            assert seen == expected, f"{kind} in {name}, {moment}"
-            assert failures or not hits, f"{kind} in {name}, {moment}: not counted"
+            if seen != expected:
+                wrong.append(f"{kind} in {name}, {moment}: the application saw it")
+            # An AttributeError is also how another release of SQLAlchemy shows itself, and is then no error.
+            if hits and not failures and kind != "AttributeError":
+                wrong.append(f"{kind} in {name}, {moment}: not counted")
+    assert wrong == []
 
 
 #: Modules with hooks: each of their functions is broken above, or named here with the reason why it is not.

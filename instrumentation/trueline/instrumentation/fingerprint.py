@@ -85,23 +85,23 @@ def _no_transaction(dbapi_connection: Any) -> Iterator[None]:
         try:
             yield
         finally:
-            _quietly(dbapi_connection.rollback)
+            try:
+                dbapi_connection.rollback()
+            except Exception as error:  # it died during the probe; what killed it is told instead
+                report("fingerprint.restore", error)
         return
     if not autocommit:
         dbapi_connection.autocommit = True
     try:
         yield
     finally:
+        # In place, not in a function of its own: left in this mode, the connection would commit each of the
+        # application's statements, so nothing may come between.
         if not autocommit:
-            _quietly(lambda: setattr(dbapi_connection, "autocommit", False))
-
-
-def _quietly(step: Callable[[], object]) -> None:
-    """A connection that died during the probe cannot be put back in order; what killed it is told instead."""
-    try:
-        step()
-    except Exception as error:
-        report("fingerprint.restore", error)
+            try:
+                dbapi_connection.autocommit = False
+            except Exception as error:
+                report("fingerprint.restore", error)
 
 
 def _text(value: Any) -> str:
@@ -206,7 +206,10 @@ def _mysql(dbapi_connection: Any, owner: Any) -> DatabaseFacts:
         rows = _rows(dbapi_connection, _MYSQL)
         database = _rows(dbapi_connection, "SELECT DATABASE()")[0][0]
     finally:
-        _quietly(dbapi_connection.rollback)
+        try:
+            dbapi_connection.rollback()
+        except Exception as error:  # it died during the probe; what killed it is told instead
+            report("fingerprint.restore", error)
     return mysql_facts({_text(row[0]).lower(): _text(row[1]) for row in rows}, _text(database))
 
 
