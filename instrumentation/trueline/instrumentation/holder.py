@@ -148,7 +148,9 @@ class Holder:
 
     def wait(self) -> bool:
         """Wait for work, at most until the oldest held statement is due; False when closed."""
-        timeout = max(0.02, self._hold_ns / 4e9) if self._held else 5.0
+        quarter = self._hold_ns / 4e9
+        # Holding a first statement wakes nobody: also an idle thread has to look before it is due.
+        timeout = max(0.02, quarter) if self._held else min(5.0, max(0.25, quarter))
         try:
             self._wake.get(timeout=timeout)
         except Empty:
