@@ -14,7 +14,7 @@ import argparse
 import json
 import time
 
-from turns import print_added, take_turns
+from variants import print_added, take_turns
 from workload import DRIVERS, STATEMENTS_PER_TRANSACTION, database, work_on
 
 VARIANTS = ("bare", "contrib", "own", "adopted")

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-from turns import print_added, take_turns
+from variants import print_added, take_turns
 from workload import STATEMENTS_PER_TRANSACTION, database, work_on
 
 VARIANTS = ("bare", "contrib", "own", "adopted")
