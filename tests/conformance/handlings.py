@@ -28,6 +28,7 @@ from trueline.instrumentation.drivers import DriverStatus
 from trueline.instrumentation.semconv import Outcome
 from trueline.instrumentation.statement import Control
 from trueline.instrumentation.transaction import Transaction
+from trueline.instrumentation.transaction_span import TransactionSpan
 
 Remove = Callable[[pytest.MonkeyPatch], None]
 
@@ -372,7 +373,8 @@ def readers_have_no_transaction_span(patch: pytest.MonkeyPatch) -> None:
     def emit(self: spans.SpanBuilder, current: Any, statements: list[Any], settled: bool) -> None:
         original(self, current, statements, settled)
         if settled and current.place is not None and not current.tally.writes:
-            self._transaction(current, current.place, self._ending(current, current.outcome, current.reason))
+            ending = self._ending(current, current.outcome, current.reason)
+            self._pass_on(TransactionSpan(current, ending, current.place))
 
     patch.setattr(spans.SpanBuilder, "emit", emit)
 
