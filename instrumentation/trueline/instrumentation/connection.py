@@ -63,7 +63,9 @@ class ConnectionState:
         "generation",
         "holder",
         "lent_to_session",
+        "level",
         "level_is_known",
+        "level_options",
         "orm_session_id",
         "owned_by_session",
         "returning",
@@ -96,6 +98,9 @@ class ConnectionState:
         self.used = False
         #: SQL text has not changed the isolation level of the whole session.
         self.level_is_known = True
+        #: The isolation level of transactions under these execution options.
+        self.level = ""
+        self.level_options: Any = None
         self.orm_session_id = ""
         self.owned_by_session = False
         #: The session was given this connection, which goes on without it.
@@ -115,7 +120,13 @@ class ConnectionState:
         if transaction is None:
             transaction = self.transaction = Transaction(ambient.new_transaction_id())
             if self.level_is_known:
-                transaction.isolation_level = level_of(connection)
+                options = connection.get_execution_options()
+                if options is not self.level_options or not self.level:
+                    # A connection gets another level by options of its own; at an engine's first connect the
+                    # server's is not known yet.
+                    self.level = level_of(connection)
+                    self.level_options = options
+                transaction.isolation_level = self.level
             scope.transaction_opened(transaction)
         if self.orm_session_id:
             transaction.orm_session_id = transaction.orm_session_id or self.orm_session_id
