@@ -185,11 +185,11 @@ def test_work_past_sqlalchemy_is_counted_as_unseen(postgres: Postgres, recorder:
     engine = create_engine(postgres.url("psycopg"))
     with engine.connect() as connection:
         connection.execute(text("SELECT 1"))
-    connection = engine.raw_connection()
-    cursor = connection.cursor()
+    raw = engine.raw_connection()
+    cursor = raw.cursor()
     cursor.execute("SELECT 1")
     cursor.close()
-    connection.close()  # in a transaction that the driver began
+    raw.close()  # in a transaction that the driver began
     engine.dispose()
     seen = taken(recorder)
     assert seen.unseen["transactions"] == 1
@@ -342,11 +342,8 @@ def test_an_error_in_it_costs_no_span(engine: Engine, monkeypatch: pytest.Monkey
     recorder = Recorder()
     instrument(tracer_provider=recorder.provider, logger_provider=recorder.loggers, logs=False, hold=30)
     try:
-        monkeypatch.setattr(
-            setup._installed.keeper._collector,
-            "_cells",
-            None,  # type: ignore[union-attr]
-        )
+        assert setup._installed is not None
+        monkeypatch.setattr(setup._installed.keeper._collector, "_cells", None)
         work(engine)
         assert len(recorder.statements("write")) == 4
         assert setup.status()["internal_errors"]["inventory.add"] >= 1
