@@ -26,7 +26,6 @@ WELL = ServiceFacts(
     writes=Sources(90, 5, 5),
     statements=200,
     with_entry=200,
-    identified=190,
     ai_calls=3,
     key_ids=("aaaa0000",),
     keys_of_others={"aaaa0000": ("worker",)},
@@ -34,6 +33,7 @@ WELL = ServiceFacts(
 )
 ALL = {"constraint_violation_burst", "env_split", "key_mismatch", "rollback_after_ai_error"}
 IDENTITIES = {"env_split", "key_mismatch"}
+NOTHING = {"statements": 0, "reads": Sources(), "writes": Sources(), "rungs": {}}
 #: What is changed, and which rules then say what, how bad.
 CASES: dict[str, tuple[dict[str, Any], set[str], Cause, str]] = {
     "only logs": ({"sends": Sends.LOGS}, ALL, Cause.ONLY_LOGS, "logs only"),
@@ -59,8 +59,7 @@ CASES: dict[str, tuple[dict[str, Any], set[str], Cause, str]] = {
         Cause.WEAK_FINGERPRINT,
         "1 of 2 databases can be told by address",
     ),
-    "no secret": ({"identified": 0}, IDENTITIES, Cause.HASHES_LEFT_OUT, "no secret to hash them with"),
-    "no secret, it says": ({"hashes_left_out": True}, IDENTITIES, Cause.HASHES_LEFT_OUT, "no secret"),
+    "no secret": ({"hashes_left_out": True}, IDENTITIES, Cause.HASHES_LEFT_OUT, "no secret to hash"),
     "no identity": (
         {"reads": Sources(0, 0, 9), "writes": Sources(0, 0, 9)},
         IDENTITIES,
@@ -124,8 +123,26 @@ CASES: dict[str, tuple[dict[str, Any], set[str], Cause, str]] = {
         "7 spans got lost on the way here (7 queue full)",
     ),
     "internal errors": ({"internal_errors": 1}, ALL, Cause.INTERNAL_ERRORS, "failed 1 time inside"),
+    "perhaps raw connections": (
+        {"unseen_checkouts": 3},
+        ALL,
+        Cause.IDLE_CHECKOUTS,
+        "3 times a connection was taken and no statement",
+    ),
+    "nothing arrived": (
+        {**NOTHING, "ran": 12},
+        ALL,
+        Cause.NOTHING_ARRIVED,
+        "It counted 12 statements, and none of them",
+    ),
+    "no statement for once": (
+        {**NOTHING, "ran": 12, "ever_arrived": True},
+        ALL,
+        Cause.NO_STATEMENT,
+        "ran no statement",
+    ),
     "no statement": (
-        {"statements": 0, "reads": Sources(), "writes": Sources()},
+        NOTHING,
         ALL,
         Cause.NO_STATEMENT,
         "ran no statement",

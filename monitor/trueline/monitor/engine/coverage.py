@@ -23,6 +23,8 @@ from trueline.monitor.engine.templates import few, plural
 ENOUGH_IDENTITIES: Final = 0.9
 #: Above this share of statements read by keywords only, likewise.
 TOO_MANY_UNPARSED: Final = 0.1
+#: One connection taken without a statement is nothing to speak of in so many statements.
+MANY_STATEMENTS: Final = 100
 NO_STATEMENTS: Final = Sources()
 #: Services of one environment that are named in a sentence.
 _NAMED: Final = 4
@@ -41,9 +43,9 @@ class Sends(StrEnum):
 class ServiceFacts:
     """What is known of one service of one environment and application, over some time.
 
-    ``rungs``: the best rung of each database, by fingerprint. ``identified``: statements that carry an
-    exported value of an identity. ``keys_of_others``: the other services of the same environment and
-    application, by the key ids under which they hash. ``sample`` and ``parsed_by_keywords`` are shares.
+    ``rungs``: the best rung of each database, by fingerprint. ``keys_of_others``: the other services of the
+    same environment and application, by the key ids under which they hash. ``sample`` and ``parsed_by_keywords`` are shares.
+    ``ran``: statements that its processes say they counted; ``ever_arrived``: whether one was ever received.
     """
 
     environment: str
@@ -54,8 +56,9 @@ class ServiceFacts:
     reads: Sources = NO_STATEMENTS
     writes: Sources = NO_STATEMENTS
     statements: int = 0
+    ran: int = 0
+    ever_arrived: bool = False
     with_entry: int = 0
-    identified: int = 0
     ai_calls: int = 0
     key_ids: tuple[str, ...] = ()
     keys_of_others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -154,6 +157,9 @@ def _reasons(facts: ServiceFacts, rule: RuleNeeds) -> Iterator[Reason]:
         yield reason(Cause.LOSSES, spans=plural(sum(facts.lost.values()), "span"), lost=lost)
     if facts.internal_errors:
         yield reason(Cause.INTERNAL_ERRORS, times=plural(facts.internal_errors, "time"))
+    if rule.statements and not facts.statements:
+        yield reason(Cause.NOTHING_ARRIVED, statements=plural(facts.ran, "statement"))
+        return
     if rule.statements:
         yield from _unseen(facts)
         yield from _entries(facts, rule)
@@ -172,7 +178,7 @@ def _idle(facts: ServiceFacts, rule: RuleNeeds) -> Reason | None:
     if rule.skips_tests and facts.process_kinds == {"test"}:
         return reason(Cause.TESTS_IGNORED)
     if facts.sends is Sends.TRUELINE and rule.statements and not facts.statements:
-        return reason(Cause.NO_STATEMENT)
+        return None if facts.ran and not facts.ever_arrived else reason(Cause.NO_STATEMENT)
     if rule.needs_ai and not facts.ai_calls and facts.sends is Sends.TRUELINE:
         return reason(Cause.NO_AI_CALL)
     return None
@@ -181,6 +187,8 @@ def _idle(facts: ServiceFacts, rule: RuleNeeds) -> Reason | None:
 def _unseen(facts: ServiceFacts) -> Iterator[Reason]:
     if facts.unseen_transactions:
         yield reason(Cause.RAW_CONNECTIONS, transactions=plural(facts.unseen_transactions, "transaction"))
+    elif facts.unseen_checkouts * MANY_STATEMENTS > facts.ran:
+        yield reason(Cause.IDLE_CHECKOUTS, times=plural(facts.unseen_checkouts, "time"))
     if facts.follows_trace_sampler:
         yield reason(Cause.FOLLOWS_TRACE_SAMPLER)
 
@@ -207,7 +215,7 @@ def _databases(facts: ServiceFacts) -> Iterator[Reason]:
 def _identities(facts: ServiceFacts, rule: RuleNeeds) -> Iterator[Reason]:
     by_column = facts.reads.column + facts.writes.column
     by_any = by_column + facts.reads.bound + facts.writes.bound
-    if facts.hashes_left_out or (by_any and not facts.identified):
+    if facts.hashes_left_out:
         yield reason(Cause.HASHES_LEFT_OUT)
         return
     if not by_any:

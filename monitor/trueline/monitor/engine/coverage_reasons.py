@@ -30,6 +30,7 @@ class Cause(StrEnum):
     ONLY_LOGS = "only_logs"
     NO_DATABASE_SPANS = "no_database_spans"
     FOREIGN_SPANS = "foreign_spans"
+    NOTHING_ARRIVED = "nothing_arrived"
     NO_ENTRY = "no_entry"
     NO_FINGERPRINT = "no_fingerprint"
     MEMORY_FINGERPRINT = "memory_fingerprint"
@@ -48,6 +49,7 @@ class Cause(StrEnum):
     SAMPLED = "sampled"
     FOLLOWS_TRACE_SAMPLER = "follows_trace_sampler"
     RAW_CONNECTIONS = "raw_connections"
+    IDLE_CHECKOUTS = "idle_checkouts"
     LOSSES = "losses"
     INTERNAL_ERRORS = "internal_errors"
 
@@ -129,6 +131,11 @@ _TEXTS: Final[dict[Cause, tuple[Status, str, str]]] = {
         "Its database spans are another instrumentation's alone: they say neither whose rows a statement "
         "touches, nor which database answered, nor how the transaction ended.",
         _INSTRUMENT_WAY,
+    ),
+    Cause.NOTHING_ARRIVED: (
+        Status.BLIND,
+        "It counted {statements}, and none of them arrived here.",
+        "See where its spans go: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_TRACES_EXPORTER, and its log.",
     ),
     Cause.NO_ENTRY: (
         Status.BLIND,
@@ -219,6 +226,12 @@ _TEXTS: Final[dict[Cause, tuple[Status, str, str]]] = {
         Status.DEGRADED,
         "{transactions} ran on connections taken past SQLAlchemy and could not be seen.",
         "Run them through SQLAlchemy: connection.exec_driver_sql() takes any SQL.",
+    ),
+    Cause.IDLE_CHECKOUTS: (
+        Status.DEGRADED,
+        "{times} a connection was taken and no statement of SQLAlchemy's ran on it: a health check, or work "
+        "done past SQLAlchemy, which cannot be seen.",
+        "Run such work through SQLAlchemy: connection.exec_driver_sql() takes any SQL.",
     ),
     Cause.LOSSES: (
         Status.DEGRADED,

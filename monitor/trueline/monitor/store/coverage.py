@@ -85,6 +85,11 @@ WHERE last_received_at >= {since:DateTime64(3)}
     AND ({service:String} = '' OR service = {service:String})
 ORDER BY environment, application, service, database, database_schema LIMIT 5000
 """
+_EVER: Final = """
+SELECT environment, application, service FROM database_sightings
+WHERE {service:String} = '' OR service = {service:String}
+GROUP BY environment, application, service HAVING sum(reads + writes) > 0 LIMIT 5000
+"""
 _AI_CALLS: Final = f"""
 SELECT environment, application, service, count() AS number FROM ai_calls WHERE {_SINCE}
 GROUP BY environment, application, service LIMIT {MAX_SERVICES}
@@ -178,14 +183,20 @@ def read_coverage(
     told = read_inventories(store, since - _INVENTORY_LEAD, service)
     lost = read_losses(store, since, service)
     keys = _keys_by_group(everybody.values())
+    ever = {_key(row) for row in store.query_read_only(_EVER, {"service": service}).dicts()}
     found = [
         _details(key, row, lists[key], told.get(key), lost.get(key, {}), ai_calls.get(key, 0), keys)
         for key, row in chosen.items()
     ]
     for key, row in _others(store, asked, set(everybody)).items():
         if environment in ("", key[0]):
-            details = _without_statements(key, row, lists[key], told.get(key))
-            facts = replace(details.facts, lost=lost.get(key, {}), ai_calls=ai_calls.get(key, 0))
+            details = _without_statements(key, row, lists[key], told.get(key), since)
+            facts = replace(
+                details.facts,
+                lost=lost.get(key, {}),
+                ai_calls=ai_calls.get(key, 0),
+                ever_arrived=key in ever,
+            )
             found.append(replace(details, facts=facts))
     return sorted(found, key=lambda one: (one.facts.environment, one.facts.application, one.facts.service))
 
@@ -234,6 +245,7 @@ def _details(
 ) -> ServiceDetails:
     environment, application, service = key
     told = told or Told()
+    reads, writes = Sources(*row["reads"]), Sources(*row["writes"])
     sample = min(row["sample"] or 1.0, told.sample)
     by_inventory = sample < 1 and told.statements > 0
     tables, columns = tuple(lists.tables), tuple(lists.columns)
@@ -245,11 +257,12 @@ def _details(
         application=application,
         service=service,
         process_kinds=frozenset(row["process_kinds"]) - {""},
-        reads=told.reads if by_inventory else Sources(*row["reads"]),
-        writes=told.writes if by_inventory else Sources(*row["writes"]),
-        statements=row["statements"],
-        with_entry=row["with_entry"],
-        identified=row["identified"],
+        reads=told.reads if by_inventory else reads,
+        writes=told.writes if by_inventory else writes,
+        statements=told.statements if by_inventory else row["statements"],
+        ran=told.statements,
+        ever_arrived=True,
+        with_entry=told.with_entry if by_inventory else row["with_entry"],
         ai_calls=ai_calls,
         key_ids=tuple(sorted(row["key_ids"])),
         keys_of_others={
@@ -260,7 +273,12 @@ def _details(
         rungs=_rungs(lists.databases),
         sample=sample,
         follows_trace_sampler=told.follows_trace_sampler,
-        hashes_left_out="left_out" in told.hashes,
+        # A service that said nothing of itself is known by what it sent.
+        hashes_left_out=(
+            "left_out" in told.hashes
+            if told.hashes
+            else reads.column + writes.column > 0 and not row["identified"]
+        ),
         parsed_by_keywords=told.parsed_by_keywords / told.statements if told.statements else 0.0,
         unseen_transactions=told.unseen_transactions,
         unseen_checkouts=told.unseen_checkouts,
@@ -325,7 +343,9 @@ def _others(store: Store, asked: dict[str, Any], known: set[Key]) -> dict[Key, d
     return found
 
 
-def _without_statements(key: Key, row: dict[str, Any], lists: _Lists, told: Told | None) -> ServiceDetails:
+def _without_statements(
+    key: Key, row: dict[str, Any], lists: _Lists, told: Told | None, since: datetime
+) -> ServiceDetails:
     environment, application, service = key
     told = told or Told()
     facts = ServiceFacts(
@@ -334,6 +354,7 @@ def _without_statements(key: Key, row: dict[str, Any], lists: _Lists, told: Told
         service=service,
         sends=row["sends"],
         process_kinds=frozenset(row["process_kinds"]) - {""},
+        ran=told.statements if told.at and told.at >= since else 0,
         rungs=_rungs(lists.databases),
         unseen_transactions=told.unseen_transactions,
         unseen_checkouts=told.unseen_checkouts,

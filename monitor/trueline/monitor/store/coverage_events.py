@@ -70,6 +70,7 @@ class Told:
     reads: Sources = field(default_factory=Sources)
     writes: Sources = field(default_factory=Sources)
     parsed_by_keywords: int = 0
+    with_entry: int = 0
     tables: dict[str, tuple[int, Sources]] = field(default_factory=dict)
     columns: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     more: int = 0
@@ -110,6 +111,7 @@ def _add(told: Told, said: Mapping[str, str], at: datetime) -> None:
     told.reads = plus(told.reads, _sources(said.get(semconv.INVENTORY_READS)))
     told.writes = plus(told.writes, _sources(said.get(semconv.INVENTORY_WRITES)))
     told.parsed_by_keywords += _int(said.get(semconv.INVENTORY_UNPARSED))
+    told.with_entry += _int(said.get(semconv.INVENTORY_WITH_ENTRY))
     told.more += _int(said.get(semconv.INVENTORY_MORE))
     told.unseen_transactions += _int(said.get(semconv.INVENTORY_UNSEEN_TRANSACTIONS))
     told.unseen_checkouts += _int(said.get(semconv.INVENTORY_UNSEEN_CHECKOUTS))
