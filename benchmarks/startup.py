@@ -44,7 +44,8 @@ import sqlalchemy.orm
 begin = imported = time.process_time()
 {work}
 end = time.process_time()
-print(json.dumps({{"sqlalchemy": begin - before, "import": imported - begin, "all": end - begin}}), flush=True)
+figures = {{"sqlalchemy": begin - before, "import": imported - begin, "all": end - begin}}
+print(json.dumps(figures), flush=True)
 os._exit(0)
 """
 PEER_PACKAGES = (
