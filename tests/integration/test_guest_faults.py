@@ -262,7 +262,7 @@ NOT_CALLED = {
     "block:Block._begin": "abstract",
     "block:Block._end": "abstract",
     "connection:ConnectionState.fetch_failed": "below a guarded listener; see tests/conformance",
-    "connection:_session_rollback_is_running": "below a guarded hook; see test_outcomes_found.py",
+    "causes:session_rollback_is_running": "below a guarded hook; see test_outcomes_found.py",
     "connections:ConnectionDied.__init__": "where a server dies; see test_probe.py",
     "connections:_is_closed": "where a server dies; see test_probe.py",
     "database_errors:_class_name": "below error_facts",
