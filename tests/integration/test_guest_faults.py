@@ -248,9 +248,10 @@ HOOK_MODULES = {
     *("database_errors", "dialects", "drivers", "ending", "entry", "execution", "fingerprint", "isolation"),
     "listeners",
     *("logs", "losses", "holder", "records", "runtime", "scope", "spans", "transaction"),
+    *("causes", "statement_span", "transaction_span"),
 }
 #: Answered from a cache once they were called in this process.
-CACHED = {"spans:_counts"}
+CACHED = {"transaction_span:_counts"}
 #: Called if a statement leaves before its savepoint ends, or in our thread: it depends on the machine.
 BY_CHANCE = {"ambient:new_trace_id", "records:StatementRecord.span_id"}
 NOT_CALLED = {
@@ -280,6 +281,7 @@ NOT_CALLED = {
     "losses:Losses.add": "only where spans are lost",
     "losses:Losses.after_fork": "in a forked child",
     "spans:SpanBuilder._end_adopted": "in Trueline's thread, where the tracer provider is not the SDK's",
+    "statement_span:AdoptedSpan.attributes_beside": "below SpanBuilder._end_adopted",
     "transaction:Transaction.is_empty": "one comparison, below guarded hooks",
     "transaction:Statement.many": "a protocol",
     "transaction:Statement.span_id": "a protocol",
