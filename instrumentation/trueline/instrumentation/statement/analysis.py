@@ -71,7 +71,7 @@ class Analysis:
         self._scopes: Scopes
 
     def tables(self) -> list[str]:
-        """Return the written tables, then the others, each in order of appearance."""
+        """Return the written tables, then the others: those of a query before those of queries inside it."""
         return [*self._written, *(table for table in self._read if table not in self._written)]
 
     def add(self, tree: exp.Expression, *, replace: bool = False) -> None:
@@ -238,10 +238,17 @@ class Analysis:
 
     def _copy(self, columns: list[ColumnName], query: exp.Expression) -> None:
         """INSERT ... SELECT: a column is set to a value, or to one that the SELECT's filter holds fixed."""
-        while isinstance(query, exp.Subquery | exp.SetOperation):
-            query = query.this
-        if not isinstance(query, exp.Select):
-            return
+        stack = [query]
+        while stack:
+            query = stack.pop()
+            if isinstance(query, exp.Subquery | exp.SetOperation):
+                # of INTERSECT and EXCEPT only the first query gives rows
+                both = isinstance(query, exp.Union) and isinstance(query.expression, exp.Expression)
+                stack.extend([query.expression, query.this] if both else [query.this])
+            elif isinstance(query, exp.Select):
+                self._copy_select(columns, query)
+
+    def _copy_select(self, columns: list[ColumnName], query: exp.Select) -> None:
         scope = self._scopes.of(query, None)
         for column, output in zip(columns, query.expressions, strict=False):
             values = self._scopes.values(output, scope)

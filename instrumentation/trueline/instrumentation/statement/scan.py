@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from trueline.instrumentation.statement.lexer import Token, lex, unquote
+from trueline.instrumentation.statement.lexer import LEXERS, POSTGRESQL, Token, lex, unquote
 from trueline.instrumentation.statement.plan import Literal, Series, Source
+from trueline.instrumentation.statement.rewriting import rewrite
 
 #: Values kept for one slot of a list or of repeated rows; more are counted.
 MAX_SOURCES: Final = 1000
@@ -74,6 +75,7 @@ class Scan:
 def scan(text: str, dialect: str) -> Scan:
     """Read a statement in SQLAlchemy's dialect of that name."""
     tokens, complete = lex(text, dialect)
+    rewrite(tokens, postgresql=LEXERS.get(dialect) is POSTGRESQL)
     return _Builder(tokens, complete, dialect).build()
 
 
