@@ -8,9 +8,9 @@ from typing import Final, TypeVar
 
 from trueline.instrumentation.identity.config import IdentityConfig
 from trueline.instrumentation.semconv import Kind
-from trueline.instrumentation.statement import keywords
+from trueline.instrumentation.statement import keywords, plain
 from trueline.instrumentation.statement.lexer import Token
-from trueline.instrumentation.statement.parse import SlotUse, Template, analyse
+from trueline.instrumentation.statement.parse import SlotUse, Template, analyse, template_of
 from trueline.instrumentation.statement.plan import Control, IdentityUse, Plan
 from trueline.instrumentation.statement.scan import Scan, Slot, scan
 
@@ -97,7 +97,11 @@ class Planner:
         except KeyError:
             pass
         try:
-            template = analyse(texts, dialect, self._config)
+            facts = plain.read(scanned.pieces) if len(parts) == 1 else None
+            if facts is not None:
+                template: Template | None = template_of(facts, self._config)
+            else:
+                template = analyse(texts, dialect, self._config)
         except Exception:  # a tree that nobody thought of: its keywords are still true
             template = None
         if len(text) <= 4 * _MAX_KEY:

@@ -24,28 +24,10 @@ _OPERATOR_CHARACTERS: Final = frozenset("+-*/<>=~!@#%^&|?")
 #: An operator of PostgreSQL may end in + or - only if it has one of these.
 _SPECIAL: Final = frozenset("~!@#%^&|?")
 #: Operators between two values that the parser knows, and pairs of which only the second is one.
-_KNOWN: Final = frozenset(
-    (
-        "->",
-        "->>",
-        "#>",
-        "#>>",
-        "@>",
-        "<@",
-        "||",
-        "&&",
-        "@@",
-        "@@@",
-        "~",
-        "~*",
-        "!~",
-        "!~*",
-        "~~",
-        "!~~",
-        "~~*",
-    )
-    + ("!~~*", "?|", "?&", "<->", "<=>", "!=", "<>", "<=", ">=", "==", "=>", ":=", ">>", "<<", "&<", "&>")
-    + ("^@", "-|-", "@?", "#-", "<?>")
+_KNOWN: Final = (
+    frozenset({"->", "->>", "#>", "#>>", "@>", "<@", "||", "&&", "@@", "@@@", "~", "~*", "!~", "!~*", "~~"})
+    | {"!~~", "~~*", "!~~*", "?|", "?&", "<->", "<=>", "!=", "<>", "<=", ">=", "==", "=>", ":=", ">>", "<<"}
+    | {"&<", "&>", "^@", "-|-", "@?", "#-", "<?>"}
 )
 #: Neither equality nor arithmetic: its columns are filters, and it compares no identity.
 _UNKNOWN: Final = "<>"
