@@ -352,7 +352,8 @@ class _Lexer:
             return False
         before = self._tokens[-1].text.upper()
         if before in _COMPARISONS:
-            return True
+            # 'value' = "column" has its column on the right
+            return len(self._tokens) < 2 or self._tokens[-2].kind not in ("string", "number", "placeholder")
         return before in ("(", ",") and bool(self._parens) and self._parens[-1]
 
 
