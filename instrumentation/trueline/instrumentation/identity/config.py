@@ -143,28 +143,41 @@ class IdentityConfig:
         try:
             return self._cache[key]
         except KeyError:
-            found = self._find(table.lower(), column.lower())
+            found = self._find(table, column)
             if len(self._cache) >= _MAX_CACHED:
                 self._cache.clear()
             self._cache[key] = found
             return found
 
-    def _find(self, table: str, column: str) -> str | None:
-        bare_table = table.rpartition(".")[2]
-        names = (f"{table}.{column}", f"{bare_table}.{column}", column)
+    def explicit(self, table: str, column: str) -> tuple[bool, str | None]:
+        """Return whether the configuration itself says something of a column, and which domain it says."""
+        if not self._excluded and not self._exact and not self._patterns:
+            return False, None
+        table, column = table.lower(), column.lower()
+        names = (f"{table}.{column}", f"{table.rpartition('.')[2]}.{column}", column)
         if any(_fits(pattern, qualified, names) for pattern, qualified in self._excluded):
-            return None
+            return True, None
         for name in names:
             if name in self._exact:
-                return self._exact[name]
+                return True, self._exact[name]
         for pattern, qualified, domain in self._patterns:
             if _fits(pattern, qualified, names):
-                return domain
+                return True, domain
+        return False, None
+
+    def _find(self, table: str, column: str) -> str | None:
+        explicit, domain = self.explicit(table, column)
+        if explicit:
+            return domain
+        column = defaults.snake_case(column)
         if column == "id":
-            return next(
-                (domain for domain, tables in defaults.KEY_TABLES if tables.fullmatch(bare_table)), None
-            )
-        return next((domain for domain, known in defaults.COLUMNS if known.fullmatch(column)), None)
+            known = defaults.table_named(table)
+            return known.domain if known is not None else None
+        named = defaults.named(column)
+        if named is not None:
+            return named.domain
+        of_users = defaults.table_named(table) if column in defaults.LOGIN_NAMES else None
+        return "username" if of_users is not None and of_users.noun == "user" else None
 
 
 def _key(name: str, key: object) -> bytes:

@@ -9,7 +9,7 @@ from typing import Final
 import sqlglot
 from sqlglot import exp
 
-from trueline.instrumentation.identity.config import IdentityConfig
+from trueline.instrumentation.identity.columns import IdentityColumns
 from trueline.instrumentation.semconv import Clause, Kind
 from trueline.instrumentation.statement.analysis import Analysis, Comparison
 from trueline.instrumentation.statement.names import is_key_of
@@ -55,7 +55,7 @@ class Template:
     row_filter: tuple[SlotUse, ...]
 
 
-def analyse(texts: Sequence[str], dialect: str, config: IdentityConfig) -> Template | None:
+def analyse(texts: Sequence[str], dialect: str, columns: IdentityColumns) -> Template | None:
     """Parse the statements of one text; None where the parser does not understand one of them."""
     analysis = Analysis()
     for text in texts:
@@ -74,7 +74,7 @@ def analyse(texts: Sequence[str], dialect: str, config: IdentityConfig) -> Templ
         lock=analysis.lock,
         self_update=analysis.self_update,
         on_conflict=analysis.on_conflict,
-        identities=tuple(_identities(analysis.comparisons, config)),
+        identities=tuple(_identities(analysis.comparisons, columns)),
         row_filter=tuple(_row_filter(analysis.comparisons, tables[0])) if tables else (),
     )
 
@@ -87,10 +87,10 @@ def _parse(text: str, dialect: str) -> exp.Expression | None:
     return tree if isinstance(tree, exp.Expression) else None
 
 
-def _identities(comparisons: Sequence[Comparison], config: IdentityConfig) -> list[SlotUse]:
+def _identities(comparisons: Sequence[Comparison], columns: IdentityColumns) -> list[SlotUse]:
     uses: dict[SlotUse, None] = {}
     for one in comparisons:
-        domain = config.domain_of(one.table, one.column)
+        domain = columns.domain_of(one.table, one.column)
         if domain is not None:
             name = f"{one.table}.{one.column}"
             uses[SlotUse(name, domain, one.clause, one.slots, one.transform)] = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import MutableMapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
+from trueline.instrumentation.identity.columns import IdentityColumns
 from trueline.instrumentation.identity.config import IdentityConfig
 from trueline.instrumentation.semconv import Kind
 from trueline.instrumentation.statement import keywords
@@ -39,19 +40,39 @@ class Planner:
     """
 
     def __init__(self, config: IdentityConfig, max_plans: int = 2048) -> None:
-        self._config = config
+        #: Which columns hold identities: what statements show of foreign keys is learnt here.
+        self.columns: Final = IdentityColumns(config)
         self._max_plans = max(1, max_plans)
         self._plans: dict[tuple[str, str | bytes], Plan] = {}
         self._templates: dict[tuple[str, str], Template | None] = {}
 
-    def plan(self, statement: str, dialect: str) -> Plan:
-        """Return the plan of a statement in SQLAlchemy's dialect of that name. Never raises."""
+    def plan(self, statement: str, dialect: str, context: Any = None) -> Plan:
+        """Return the plan of a statement in SQLAlchemy's dialect of that name. Never raises.
+
+        ``context`` is SQLAlchemy's execution context, where there is one: a new text's foreign keys are
+        learnt from it before its plan is made.
+        """
         try:
             return self._plans[(dialect, statement)]
         except KeyError:
+            if context is not None:
+                self._learn(context)
             return self._plan(statement, dialect)
         except TypeError:  # not a text at all
             return _NOTHING
+
+    def _learn(self, context: Any) -> None:
+        """Learn of tables; plans that were made without knowing of them are made again when they are used."""
+        tables = self.columns.learn(context)
+        if tables:
+            for plan_key, plan in list(self._plans.items()):
+                if any(table.rpartition(".")[2].lower() in tables for table in plan.tables):
+                    self._plans.pop(plan_key, None)
+            for key, template in list(self._templates.items()):
+                if template is None or any(
+                    table.rpartition(".")[2].lower() in tables for table in template.tables
+                ):
+                    self._templates.pop(key, None)
 
     def _plan(self, statement: str, dialect: str) -> Plan:
         try:
@@ -97,7 +118,7 @@ class Planner:
         except KeyError:
             pass
         try:
-            template = analyse(texts, dialect, self._config)
+            template = analyse(texts, dialect, self.columns)
         except Exception:  # a tree that nobody thought of: its keywords are still true
             template = None
         if len(text) <= 4 * _MAX_KEY:
