@@ -146,7 +146,7 @@ class IdentityColumns:
         """Tell whether a table has nothing that says whose a row is, but who made it."""
         if not defaults.is_maker(column):
             return False
-        others = (one for one in {*table.columns, *table.references} if one != column)
+        others = {*map(defaults.snake_case, table.columns), *table.references} - {column}
         return not any(
             not defaults.is_actor(one) and self._declared(table, one, _MAX_DEPTH - 1) == "user"
             for one in others

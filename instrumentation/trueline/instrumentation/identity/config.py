@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from trueline.instrumentation.identity import defaults
 from trueline.instrumentation.identity.forms import UUID_NAMESPACES
@@ -21,6 +21,13 @@ Resolver = Callable[[str, str, object], object]
 _NAME: Final = re.compile(r"\w[\w.-]*")
 _EXACT: Final = re.compile(r"[\w$]+(?:\.[\w$]+)*")
 _MAX_CACHED: Final = 16384
+
+
+class Domains(Protocol):
+    """Whatever answers which columns hold identities."""
+
+    def domain_of(self, table: str, column: str) -> str | None:
+        """Return the domain whose identities a column holds, or None. ``table`` may carry a schema."""
 
 
 @dataclass(frozen=True, slots=True)

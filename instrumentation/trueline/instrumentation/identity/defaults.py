@@ -96,7 +96,9 @@ _CAMEL: Final = _pattern(r"(?<=[a-z0-9])(?=[A-Z])")
 
 def snake_case(name: str) -> str:
     """Return ``owner_id`` for ``ownerId`` and ``OwnerID``; other names in lower case."""
-    return _CAMEL.sub("_", name).lower() if not name.isupper() else name.lower()
+    if name.islower():
+        return name
+    return name.lower() if name.isupper() else _CAMEL.sub("_", name).lower()
 
 
 @functools.lru_cache(maxsize=4096)

@@ -52,10 +52,13 @@ class MetadataReader:
         if known is None and len(self._read) >= _MAX_METADATA:
             for key in list(self._read)[: _MAX_METADATA // 8]:
                 self._read.pop(key, None)
-        # First, so that whatever goes wrong goes wrong once.
-        self._read[id(metadata)] = (weakref.ref(metadata), size)
-        tables = list(metadata.tables.values())
-        return {facts.name for table in tables if self._tables.learn(facts := _facts_of(table))}
+        try:
+            tables = list(metadata.tables.values())
+            return {facts.name for table in tables if self._tables.learn(facts := _facts_of(table))}
+        finally:
+            # At the end: another thread must not take for known what is being read just now. Whatever goes
+            # wrong goes wrong once.
+            self._read[id(metadata)] = (weakref.ref(metadata), size)
 
 
 def _metadata_of(context: Any) -> Any:
@@ -89,7 +92,7 @@ def _facts_of(table: Any) -> TableFacts:
         references.setdefault(snake_case(str(key.parent.name)), []).append(pair)
     return TableFacts(
         str(table.fullname).lower(),  # str: a quoted_name's own lower() leaves it as it is
-        tuple(snake_case(str(column.name)) for column in list(table.columns)[:_MAX_COLUMNS]),
+        tuple(table.columns.keys()[:_MAX_COLUMNS]),
         tuple(snake_case(str(column.name)) for column in table.primary_key.columns),
         {column: tuple(sorted(targets)) for column, targets in sorted(references.items())},
     )

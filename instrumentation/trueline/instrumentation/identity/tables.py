@@ -17,7 +17,8 @@ _MAX_CHANGES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class TableFacts:
-    """One table. Names of tables are in lower case, with the schema that they declare; columns in snake case.
+    """One table. Names of tables are in lower case, with the schema that they declare. Columns are in snake
+    case, except in ``columns``, where they are as SQLAlchemy keeps them.
 
     ``references`` are the columns with a foreign key, and the (table, column) that each may lead to.
     """

@@ -9,7 +9,7 @@ from typing import Final
 import sqlglot
 from sqlglot import exp
 
-from trueline.instrumentation.identity.columns import IdentityColumns
+from trueline.instrumentation.identity.config import Domains
 from trueline.instrumentation.semconv import Clause, Kind
 from trueline.instrumentation.statement.analysis import Analysis, Comparison
 from trueline.instrumentation.statement.names import is_key_of
@@ -55,7 +55,7 @@ class Template:
     row_filter: tuple[SlotUse, ...]
 
 
-def analyse(texts: Sequence[str], dialect: str, columns: IdentityColumns) -> Template | None:
+def analyse(texts: Sequence[str], dialect: str, columns: Domains) -> Template | None:
     """Parse the statements of one text; None where the parser does not understand one of them."""
     analysis = Analysis()
     for text in texts:
@@ -87,7 +87,7 @@ def _parse(text: str, dialect: str) -> exp.Expression | None:
     return tree if isinstance(tree, exp.Expression) else None
 
 
-def _identities(comparisons: Sequence[Comparison], columns: IdentityColumns) -> list[SlotUse]:
+def _identities(comparisons: Sequence[Comparison], columns: Domains) -> list[SlotUse]:
     uses: dict[SlotUse, None] = {}
     for one in comparisons:
         domain = columns.domain_of(one.table, one.column)
