@@ -241,3 +241,20 @@ def test_caches_are_bounded_and_threads_agree() -> None:
     assert len(recogniser._seen) <= 8192 + 4
     assert len(recogniser._relatives) <= 1024 + 4
     assert len(recogniser._bindings) <= 1024 + 4
+
+
+def test_thousands_of_rows_are_the_first_identities_and_a_count() -> None:
+    one = extractor(IdentityConfig())
+    insert = "INSERT INTO expenses (user_id, amount) VALUES (?, ?)"
+    plan = Planner(IdentityConfig()).plan(insert, "sqlite")
+    rows: list[tuple[object, ...]] = [(f"u{number}", 1) for number in range(10_000)]
+    found = one.extract(plan, rows, executemany=True)
+    assert found.values == tuple(one.bind(f"u{number}", "user").value for number in range(16))
+    assert found.count == 10_000
+    same = one.extract(plan, [("u1", number) for number in range(10_000)], executemany=True)
+    assert (len(same.values), same.count) == (1, 1)
+    short = one.extract(plan, [("u1", 1), (), ("u2", 1)], executemany=True)
+    assert short.values == tuple(one.bind(name, "user").value for name in ("u1", "u2"))
+    odd = one.extract(plan, [([f"a{number}"], 1) for number in range(40)], executemany=True)
+    assert (len(odd.values), odd.count) == (16, 40)
+    assert len(one._recogniser._seen) < 200  # only what is exported was looked at

@@ -143,7 +143,7 @@ class IdentityExtractor:
         bound: tuple[BoundIdentity, ...],
     ) -> Identities:
         rows = rows_of(parameters) if executemany else (parameters,)
-        columns = [list(values_of_rows(use, rows)) for use in uses]
+        columns = [values_of_rows(use, rows) for use in uses]
         entries: dict[tuple[str, str, str, str, str], None] = {}
         # Row by row, so that two columns of one row stay together where the list is cut.
         for values in zip_longest(*columns):
@@ -168,7 +168,10 @@ class IdentityExtractor:
         unseen = 0
         for use, values in zip(uses, columns, strict=True):
             known = distinct.setdefault((use.column, use.clause), set())
-            known.update(value if isinstance(value, Hashable) else repr(value) for value in values)
+            try:
+                known.update(values)
+            except TypeError:  # not hashable
+                known.update(value if isinstance(value, Hashable) else repr(value) for value in values)
             unseen += use.more + max(0, rows - MAX_VALUES)
             unseen += sum(
                 max(0, source.rows - MAX_VALUES) for source in use.sources if isinstance(source, Series)

@@ -26,10 +26,17 @@ def rows_of(parameters: object) -> Sequence[object]:
     return (parameters,)
 
 
-def values_of_rows(use: IdentityUse, rows: Sequence[object]) -> Iterator[object]:
-    """Yield the values of one use in the first rows of an executemany."""
-    for row in rows[:MAX_VALUES]:
-        yield from values_of(use, row, MAX_VALUES)
+def values_of_rows(use: IdentityUse, rows: Sequence[Any]) -> list[object]:
+    """Return the values of one use in the first rows of an executemany."""
+    if use.key is not None:
+        key = use.key
+        try:
+            values = [row[key] for row in rows[:MAX_VALUES]]
+        except Exception:  # a row with fewer parameters than placeholders, say
+            values = []
+        if values and not any(isinstance(value, MANY) for value in values):
+            return values
+    return [value for row in rows[:MAX_VALUES] for value in values_of(use, row, MAX_VALUES)]
 
 
 def values_of(use: IdentityUse, parameters: Any, limit: int) -> Iterator[object]:
