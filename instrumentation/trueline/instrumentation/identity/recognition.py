@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 import uuid
 from collections.abc import Callable
 from typing import Any, Final
@@ -143,7 +144,7 @@ class Recogniser:
 
     def _export(self, domain: str, text: str, canonical: str) -> str:
         if self._config.is_plain(domain):
-            return text
+            return text if text.isascii() else unicodedata.normalize("NFC", text)
         return self._hasher.export(domain, canonical) if self._export_hashes else ""
 
 
