@@ -159,6 +159,8 @@ def _instrument(
     from trueline.instrumentation.dialects import wrap_dialects
     from trueline.instrumentation.listeners import listen
 
+    for mistake in options.identities.mistakes():
+        logger.warning("trueline: %s", mistake)
     losses = Losses()
     provider = tracer_provider(options, given_tracers, losses)
     loggers = logger_provider(options, given_loggers)
