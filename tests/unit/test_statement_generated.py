@@ -328,8 +328,8 @@ NOT_ROUND = (
     "IS FALSE",
     "SYSTEM (10)",
     "VALUES ROW",
-    "X.USER_ID",
-    "C.USER_ID",
+    "USER_ID",
+    "Käufer",
 )
 
 

@@ -141,7 +141,7 @@ class Token:
     """One token. ``template`` is how the parser is to see it; ``space``: blank or comment stood before it.
 
     Of placeholders, ``key`` is the name, or the position where the text says it, or None: the next one.
-    ``repeats`` is set on the tokens of a unit whose repetitions follow it and were left out.
+    ``hidden``: a name that may be a value, not to be shown. ``repeats`` is set on the tokens of a unit whose repetitions follow it and were left out.
     """
 
     kind: str
@@ -152,6 +152,7 @@ class Token:
     space: bool
     key: int | str | None = None
     repeats: Repeats | None = None
+    hidden: bool = False
 
 
 @dataclass(slots=True)
@@ -352,8 +353,13 @@ class _Lexer:
             return False
         before = self._tokens[-1].text.upper()
         if before in _COMPARISONS:
+            left = self._tokens[-2] if len(self._tokens) > 1 else None
+            if left is not None and left.kind == "quoted" and left.text[0] == '"':
+                # who quotes names like that compares two columns; if not, it is nobody's to read
+                token.hidden = True
+                return False
             # 'value' = "column" has its column on the right
-            return len(self._tokens) < 2 or self._tokens[-2].kind not in ("string", "number", "placeholder")
+            return left is None or left.kind not in ("string", "number", "placeholder")
         return before in ("(", ",") and bool(self._parens) and self._parens[-1]
 
 

@@ -217,7 +217,7 @@ class _Builder:
         elif token.kind == "number":
             self._slot(token, _numbers(token), "?")
         else:
-            display = token.text
+            display = "?" if token.hidden else token.text
             if (self._sets is not False or display == ";") and self._is_setting(token):
                 display = "?"
             self._out.pieces.append(Piece(token.kind, token.template, display, token.space))
