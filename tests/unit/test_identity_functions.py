@@ -219,6 +219,19 @@ def test_several_bound_identities_are_kept_apart() -> None:
         assert both.values == (ann.value, acme.value)
 
 
+def test_what_was_found_for_a_binding_is_found_again_and_for_no_other() -> None:
+    one = extractor(IdentityConfig())
+    ann, bob, eve, tom = (one.bind(name, "user") for name in ("ann", "bob", "eve", "tom"))
+    message = one.bind("mid-1", "message")
+    for bound in ((ann,), (ann, message), (message, ann)):
+        first = one.extract(PLAN, ("ANN",), bound=bound)
+        assert first.encodings == ("raw/upper",)
+        assert one.extract(PLAN, ("ANN",), bound=bound) is first
+    assert one.extract(PLAN, ("ANN",), bound=(ann, bob)).values == (ann.value,)
+    assert one.extract(PLAN, ("ANN",), bound=(eve, tom)).values == one.extract(PLAN, ("ANN",)).values
+    assert one.extract(PLAN, ("ANN",), bound=(tom,)).values == one.extract(PLAN, ("ANN",)).values
+
+
 def test_caches_are_bounded_and_threads_agree() -> None:
     one = extractor(IdentityConfig())
     wrong: list[object] = []
