@@ -83,7 +83,7 @@ def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any
         if adopted is not None:
             adopted = adopt(adopted)
         many = context.executemany
-        plan = current.planner.plan(statement, state.system)
+        plan = current.planner.plan(statement, state.system, context)
         bound = scope.bound_identities.get()
         identities = EMPTY
         if plan.identities:
@@ -123,7 +123,7 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
         if adopted is not None:
             adopted = adopt(adopted)
         many = context.executemany
-        plan = current.planner.plan(statement, state.system)
+        plan = current.planner.plan(statement, state.system, context)
         bound = scope.bound_identities.get()
         extractor = current.extractor
         record = StatementRecord(

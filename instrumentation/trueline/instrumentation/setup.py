@@ -167,6 +167,8 @@ def _instrument(
     from trueline.instrumentation.dialects import wrap_dialects
     from trueline.instrumentation.listeners import listen
 
+    for mistake in options.identities.mistakes():
+        logger.warning("trueline: %s", mistake)
     losses = Losses()
     provider = tracer_provider(options, given_tracers, losses)
     loggers = logger_provider(options, given_loggers)
@@ -372,8 +374,9 @@ def status() -> dict[str, Any]:
     """What Trueline did in this process: internal errors, losses by reason, and work that it could not see.
 
     ``unseen`` counts ``checkouts`` of connections on which no statement of SQLAlchemy's ran, and
-    ``transactions`` that the driver had open when such a connection was given back. ``inventory`` is
-    :func:`inventory` as plain values.
+    ``transactions`` that the driver had open when such a connection was given back. ``statements`` tells how
+    new texts were read; those ``over_budget`` were only glanced at. ``inventory`` is :func:`inventory` as plain
+    values.
     """
     from trueline.instrumentation.guard import internal_errors
 
@@ -382,5 +385,6 @@ def status() -> dict[str, Any]:
         "internal_errors": dict(internal_errors),
         "losses": dict(_installed.runtime.holder.losses.total) if _installed is not None else {},
         "unseen": dict(_installed.runtime.holder.unseen) if _installed is not None else {},
+        "statements": _installed.runtime.planner.counts() if _installed is not None else {},
         "inventory": dataclasses.asdict(inventory()),
     }
