@@ -26,7 +26,9 @@ MAX_NAME: Final = 200
 #: Distinct statements that are counted before they are folded into names.
 _MAX_CELLS: Final = 512
 
+#: Places in a list of counts by source.
 COLUMN, BOUND, NONE = 0, 1, 2
+_ENTRY, _BOUND = 1, 2
 
 
 class _Cell:
@@ -34,7 +36,7 @@ class _Cell:
 
     __slots__ = ("clauses", "columns", "count", "database", "domains", "encodings", "entry", "plan", "source")
 
-    def __init__(self, record: StatementRecord) -> None:
+    def __init__(self, record: StatementRecord, surroundings: int) -> None:
         # Kept, so that the ids in the cell's key stay their own.
         self.plan: Plan = record.plan
         self.database: Part = record.database
@@ -43,8 +45,8 @@ class _Cell:
         self.clauses = identities.clauses
         self.encodings = identities.encodings
         self.domains = identities.domains
-        self.source = COLUMN if identities.count else BOUND if record.bound else NONE
-        self.entry = record.entry is not None
+        self.source = COLUMN if identities.count else BOUND if surroundings & _BOUND else NONE
+        self.entry = bool(surroundings & _ENTRY)
         self.count = 0
 
 
@@ -86,22 +88,22 @@ class Collector:
             for record in statements:
                 identities = record.identities
                 bound = record.bound
+                surroundings = 0 if record.entry is None else _ENTRY
+                # A blank identity binds nobody.
+                if bound and (bound[0].canonical or bound[-1].canonical):
+                    surroundings += _BOUND
                 key = (
                     id(record.plan),
                     id(record.database),
                     identities.columns,
                     identities.encodings,
-                    # A blank identity binds nobody.
-                    bool(bound) and bool(bound[0].canonical or bound[-1].canonical),
-                    record.entry is None,
+                    surroundings,
                 )
                 cell = cells.get(key)
                 if cell is None:
                     if len(cells) >= _MAX_CELLS:
                         self._fold()
-                    cell = cells[key] = _Cell(record)
-                    if cell.source == BOUND and not key[4]:
-                        cell.source = NONE
+                    cell = cells[key] = _Cell(record, surroundings)
                     if record.adopted is not None:
                         self.adopts = True
                 cell.count += 1
