@@ -193,14 +193,14 @@ CASES: list[tuple[str, Schema, dict[str, str | None]]] = [
         {"hits.session_id": "session", "talks.session_id": None},
     ),
     (
-        "a household that everything belongs to is a tenant",
+        "a household that everything belongs to is whose it is",
         {
             "users": "id* household_id->households.id role_id->roles.id",
             "households": "id*",
             "roles": "id*",
             **dict.fromkeys(("recipes", "lists", "plans"), "id* household_id->households.id"),
         },
-        {"recipes.household_id": "tenant", "users.household_id": "tenant", "users.role_id": None},
+        {"recipes.household_id": "household", "users.household_id": "household", "users.role_id": None},
     ),
     (
         "a group that only has rights is not",

@@ -18,7 +18,7 @@ _MAX_CACHED: Final = 16384
 #: Foreign keys that lead to foreign keys; longer chains, and circles, end there.
 _MAX_DEPTH: Final = 6
 #: A group that so many tables refer to, beside the users', is whose things these are, not a list of rights.
-_MIN_OF_TENANT: Final = 3
+_MIN_OF_GROUP: Final = 3
 
 
 class IdentityColumns:
@@ -169,16 +169,16 @@ class IdentityColumns:
         if noun:
             # customers beside users are numbered by themselves: customer 7 is not user 7
             return noun if self._is_beside_users(table) else "user"
-        return "tenant" if self._is_tenant(table) else None
+        return defaults.group_of(table.name) if self._is_group_of_users(table) else None
 
     def _is_beside_users(self, table: TableFacts) -> bool:
         targets = {name for targets in table.references.values() for name, _ in targets}
         targets |= {name for name, _ in self.tables.referring_to(table.name)}
         return any(self._holds_users(name) for name in targets if name != table.name)
 
-    def _is_tenant(self, table: TableFacts) -> bool:
+    def _is_group_of_users(self, table: TableFacts) -> bool:
         """A group of people that every user belongs to, and that other things belong to as well."""
-        if not defaults.is_group(table.name):
+        if not defaults.group_of(table.name):
             return False
         referring = {
             name
@@ -186,7 +186,7 @@ class IdentityColumns:
             if name != table.name and defaults.is_group_key(column, table.name)
         }
         users = {name for name in referring if self._holds_users(name)}
-        return bool(users) and len(referring - users) >= _MIN_OF_TENANT
+        return bool(users) and len(referring - users) >= _MIN_OF_GROUP
 
     def _holds_users(self, name: str) -> bool:
         by_name = defaults.table_named(name)
