@@ -284,11 +284,14 @@ def test_the_way_to_an_identity_over_other_rows() -> None:
     columns = knowing(
         {
             "users": "id*",
-            "orders": "id* user_id->users.id",
+            "orders": "id* org_id user_id->users.id",
             "order_items": "id* order_id->orders.id product_id->products.id",
             "products": "id*",
+            "notes": "id* text customer_id",
+            "lines": "id* note_id->notes.id line_id->lines.id",
         }
     )
+    assert columns.path_from("lines") == (("lines.note_id", "notes.customer_id"), "user")
     assert columns.path_from("order_items") == (("order_items.order_id", "orders.user_id"), "user")
     assert columns.path_from("orders") == (("orders.user_id",), "user")
     assert columns.path_from("products") is None

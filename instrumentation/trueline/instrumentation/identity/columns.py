@@ -77,16 +77,21 @@ class IdentityColumns:
             seen = {facts.name}
             paths: list[tuple[tuple[str, ...], TableFacts]] = [((), facts)]
             for path, at in paths:
+                found = [
+                    (column, domain)
+                    for column in dict.fromkeys((*at.references, *at.columns))
+                    if (domain := self.domain_of(at.name, column)) is not None and column != "id"
+                ]
+                if found:
+                    # a user says more than the group that the user is in
+                    column, domain = next((one for one in found if one[1] == "user"), found[0])
+                    return (*path, f"{at.name}.{column}"), domain
                 for column, targets in at.references.items():
-                    step = (*path, f"{at.name}.{column}")
-                    domain = self.domain_of(at.name, column)
-                    if domain is not None:
-                        return step, domain
                     for target, _ in targets:
                         other = self.tables.get(target)
-                        if other is not None and target not in seen and len(step) < _MAX_DEPTH:
+                        if other is not None and target not in seen and len(path) < _MAX_DEPTH:
                             seen.add(target)
-                            paths.append((step, other))
+                            paths.append(((*path, f"{at.name}.{column}"), other))
         return None
 
     def _find(self, table: str, column: str) -> str | None:
