@@ -108,6 +108,11 @@ CASES: list[tuple[str, Schema, dict[str, str | None]]] = [
         {"orders.customer_id": "user", "orders.buyer": "user", "customers.id": "user"},
     ),
     (
+        "a reference that was not declared",
+        {"users": USERS, "accounts": "id* user_id->users.id", "moves": "id* account_id member_id user_id"},
+        {"moves.account_id": "account", "moves.member_id": "user", "moves.user_id": "user"},
+    ),
+    (
         "user_id says who the users are",
         {
             "people": "id*",

@@ -126,7 +126,7 @@ class IdentityColumns:
         if is_key and named.domain == "user" and not named.strong:
             # a key that is called account_id, of a table that need not hold accounts
             return named.domain if defaults.is_row_of(named.noun, table.name) else None
-        return named.domain
+        return self._of_noun(named) or named.domain
 
     def _of_reference(self, table: TableFacts, column: str, depth: int) -> str | None:
         targets = table.references[column]
@@ -146,6 +146,16 @@ class IdentityColumns:
             return named.domain
         suffix = named.domain == "session"
         return named.domain if any(_is_of(named.noun, name, suffix) for name, _ in targets) else None
+
+    def _of_noun(self, named: defaults.Named) -> str | None:
+        """A reference that was not declared as one: account_id where there is a table of accounts."""
+        if named.domain != "user" or named.noun in ("", "user"):
+            return None
+        for facts in self.tables.called(f"{named.noun}s") or self.tables.called(named.noun):
+            domain = self._of_table(facts)
+            if domain is not None:
+                return domain
+        return None
 
     def _is_nearest(self, table: TableFacts, column: str) -> bool:
         """Tell whether a table has nothing that says whose a row is, but who made it."""
