@@ -167,6 +167,8 @@ def _row_count(state: ConnectionState, plan: Plan, cursor: Any) -> int | None:
     """Rows written or returned; None where the driver does not know (yet)."""
     if state.system == "sqlite" and (plan.kind is not Kind.WRITE or plan.returning):
         # sqlite3 counts while rows are fetched. The asyncio adapter has fetched them all.
+        if state.driver == "pysqlite":
+            return None
         fetched = getattr(cursor, "_rows", None)
         return len(fetched) if fetched is not None else None
     count = getattr(cursor, "rowcount", None)

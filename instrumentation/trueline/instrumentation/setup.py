@@ -312,7 +312,8 @@ def status() -> dict[str, Any]:
     """What Trueline did in this process: internal errors, losses by reason, and work that it could not see.
 
     ``unseen`` counts ``checkouts`` of connections on which no statement of SQLAlchemy's ran, and
-    ``transactions`` that the driver had open when such a connection was given back.
+    ``transactions`` that the driver had open when such a connection was given back. ``statements`` tells how
+    new texts were read; those ``over_budget`` were only glanced at.
     """
     from trueline.instrumentation.guard import internal_errors
 
@@ -321,4 +322,5 @@ def status() -> dict[str, Any]:
         "internal_errors": dict(internal_errors),
         "losses": dict(_installed.runtime.holder.losses.total) if _installed is not None else {},
         "unseen": dict(_installed.runtime.holder.unseen) if _installed is not None else {},
+        "statements": _installed.runtime.planner.counts() if _installed is not None else {},
     }
