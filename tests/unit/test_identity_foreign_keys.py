@@ -14,6 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry, rel
 from trueline.instrumentation.identity import IdentityConfig
 from trueline.instrumentation.identity.columns import IdentityColumns
 from trueline.instrumentation.identity.tables import KnownTables, TableFacts
+from trueline.instrumentation.statement import Planner
 
 pytestmark = pytest.mark.sqlalchemy_matrix
 
@@ -386,6 +387,28 @@ def test_composite_keys() -> None:
     columns = IdentityColumns(IdentityConfig())
     columns.learn(context_of(sa.select(orders)))
     assert (columns.domain_of("orders", "t"), columns.domain_of("orders", "u")) == ("tenant", "user")
+
+
+def test_declarations_are_looked_at_once_a_text() -> None:
+    metadata = declare(SHOP)
+    seen: list[str] = []
+
+    class Watched:
+        """An execution context that tells when its compiled statement is asked for."""
+
+        @property
+        def compiled(self) -> Any:
+            seen.append("asked")
+            return SimpleNamespace(statement=sa.select(metadata.tables["orders"]))
+
+    planner = Planner(IdentityConfig())
+    long = "SELECT * FROM orders WHERE owner = ? AND id IN (" + ", ".join(["?"] * 3000) + ")"
+    for text in ("SELECT * FROM orders WHERE owner = ?", long):
+        seen.clear()
+        for _ in range(5):
+            plan = planner.plan(text, "sqlite", Watched())
+            assert [use.column for use in plan.identities] == ["orders.owner"]
+        assert len(seen) == 1
 
 
 # -- a guest ----------------------------------------------------------------------------------------------

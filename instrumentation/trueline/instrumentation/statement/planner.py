@@ -73,9 +73,7 @@ class Planner:
         try:
             return self._plans[(dialect, statement)]
         except KeyError:
-            if context is not None:
-                self._learn(context)
-            return self._plan(statement, dialect)
+            return self._plan(statement, dialect, context)
         except TypeError:  # not a text at all
             return _NOTHING
 
@@ -105,7 +103,7 @@ class Planner:
                 ):
                     templates.pop(key, None)
 
-    def _plan(self, statement: str, dialect: str) -> Plan:
+    def _plan(self, statement: str, dialect: str, context: Any) -> Plan:
         try:
             key: _PlanKey = (dialect, statement)
             if len(statement) > _MAX_KEY:
@@ -114,16 +112,18 @@ class Planner:
                 found = self._plans.get(key)
                 if found is not None:
                     return found
-            return self._cached.get(key, lambda: self._within_budget(statement, dialect))
+            return self._cached.get(key, lambda: self._within_budget(statement, dialect, context))
         except Exception:  # a text that nobody thought of must not reach the application
             return _NOTHING
 
-    def _within_budget(self, statement: str, dialect: str) -> tuple[Plan, bool]:
+    def _within_budget(self, statement: str, dialect: str, context: Any) -> tuple[Plan, bool]:
         if not self._budget.is_left():
             self._counts.glances += 1
             return _glance(statement, dialect), False
         start = time.thread_time()
         try:
+            if context is not None:
+                self._learn(context)
             return self._make(statement, dialect), True
         except Exception:  # known from now on, so that it is not tried again and again
             return _NOTHING, True
