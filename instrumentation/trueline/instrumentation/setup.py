@@ -375,8 +375,8 @@ def status() -> dict[str, Any]:
 
     ``unseen`` counts ``checkouts`` of connections on which no statement of SQLAlchemy's ran, and
     ``transactions`` that the driver had open when such a connection was given back. ``statements`` tells how
-    new texts were read; those ``over_budget`` were only glanced at. ``inventory`` is :func:`inventory` as plain
-    values.
+    new texts were read; those ``over_budget`` were only glanced at. ``inventory`` is :func:`inventory` as
+    plain values.
     """
     from trueline.instrumentation.guard import internal_errors
 
