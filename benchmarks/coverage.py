@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -35,6 +36,8 @@ _SHOWN_DIFFERENCES = 20
 def main() -> int:
     """Parse arguments, run, print; the exit status."""
     options = _arguments().parse_args()
+    # So that whatever was started ends too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if options.list:
         for name in recipe.names():
             one = recipe.load(name)
@@ -78,7 +81,7 @@ def _measure(chosen: recipe.Recipe, names: list[str], options: argparse.Namespac
                 server=server,
                 arguments=options.tests,
             )
-            _say(f"{chosen.name}: {report.results(runs[name].tests)} in {runs[name].seconds:.0f} s")
+            _say(f"{chosen.name}: {report.words(runs[name])}")
     for run in runs.values():
         if run.name != "bare":
             report.show(chosen, run)

@@ -69,11 +69,14 @@ def source_of(statement: dict[str, Any]) -> str:
     return "bound" if statement["bound"] else "none"
 
 
-def count(statements: Iterable[dict[str, Any]], kind: str) -> Count:
-    """Count the statements of one kind (``write``, ``read``) as the observer wrote them down."""
+def count(statements: Iterable[dict[str, Any]], kind: str, *, migrations: bool = False) -> Count:
+    """Count the statements of one kind (``write``, ``read``) as the observer wrote them down.
+
+    What Alembic's migrations did is counted instead with ``migrations``: it is no work for anybody.
+    """
     result = Count()
     for statement in statements:
-        if statement["kind"] != kind:
+        if statement["kind"] != kind or statement["migration"] is not migrations:
             continue
         source, times = source_of(statement), statement["count"]
         result.executions[source] += times

@@ -21,7 +21,8 @@ def results(tests: dict[str, str]) -> str:
 def show(recipe: Recipe, run: Run) -> None:
     """Print what one run with Trueline counted."""
     writes, reads = count(run.statements, "write"), count(run.statements, "read")
-    print(f"\n== {recipe.title}, {run.name}: {_words(run)}")
+    migrations = count(run.statements, "write", migrations=True)
+    print(f"\n== {recipe.title}, {run.name}: {words(run)}")
     print(
         f"{'':<22}{'all':>10}" + "".join(f"{source:>20}" for source in SOURCES) + f"{'with an identity':>20}"
     )
@@ -30,6 +31,7 @@ def show(recipe: Recipe, run: Run) -> None:
         ("  rows written", writes.rows),
         ("  distinct statements", writes.texts),
         ("reads", reads.executions),
+        ("writes of migrations", migrations.executions),
     ):
         cells = "".join(f"{counts[source]:>11} {share(counts, (source,)):>8.1%}" for source in SOURCES)
         print(f"{title:<22}{counts.total():>10}{cells}{share(counts, ('column', 'bound')):>20.2%}")
@@ -40,8 +42,10 @@ def show(recipe: Recipe, run: Run) -> None:
     _missing(recipe, writes)
 
 
-def _words(run: Run) -> str:
-    return f"{len(run.tests)} tests ({results(run.tests)}) in {run.seconds:.0f} s"
+def words(run: Run) -> str:
+    """How a run went, in a line."""
+    tests = f"{len(run.tests)} tests ({results(run.tests)})"
+    return f"{tests} in {run.seconds:.0f} s ({run.cpu_seconds:.0f} s of CPU)"
 
 
 def _counter(counter: Counter[str]) -> str:
@@ -82,6 +86,7 @@ def as_data(recipe: Recipe, runs: dict[str, Run], versions: dict[str, str]) -> d
         one: dict[str, Any] = {
             "tests": dict(Counter(run.tests.values())),
             "seconds": round(run.seconds, 1),
+            "cpu_seconds": round(run.cpu_seconds, 1),
             "faults": run.faults,
         }
         if name != "bare":
@@ -91,6 +96,7 @@ def as_data(recipe: Recipe, runs: dict[str, Run], versions: dict[str, str]) -> d
                 "rows": dict(writes.rows),
                 "texts": dict(writes.texts),
                 "reads": dict(reads.executions),
+                "migrations": dict(count(run.statements, "write", migrations=True).executions),
                 "share_of_writes": round(writes.share(), 4),
                 "share_of_rows": round(share(writes.rows, ("column", "bound")), 4),
                 "share_of_texts": round(share(writes.texts, ("column", "bound")), 4),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import time
 from contextlib import ExitStack
@@ -25,6 +26,8 @@ class Run:
 
     name: str
     seconds: float = 0.0
+    #: CPU time of pytest and of the processes that it waited for.
+    cpu_seconds: float = 0.0
     tests: dict[str, str] = field(default_factory=dict)
     statements: list[dict[str, Any]] = field(default_factory=list)
     outcomes: dict[str, int] = field(default_factory=dict)
@@ -64,13 +67,13 @@ def run_tests(
                 filled = [part.format_map(places) for part in command]
                 before = variables | {"TRUELINE_OBSERVER": json.dumps({"run": "bare"})}
                 _call(filled, where, before, file, recipe.timeout)
-            started = time.monotonic()
+            started, cpu = time.monotonic(), _cpu_of_children()
             pytest = [*(str(environment.python), "-m", "pytest"), *("-p", "trueline_observer")]
             _call(
                 [*pytest, *(arguments or recipe.tests)], where, variables, file, recipe.timeout, check=False
             )
-            seconds = time.monotonic() - started
-    run = Run(name, seconds, log=log)
+            seconds, cpu = time.monotonic() - started, _cpu_of_children() - cpu
+    run = Run(name, seconds, cpu, log=log)
     files = sorted(out.glob(f"{name}-*.json"))
     if not files:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
@@ -133,6 +136,11 @@ def _call(
     )
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}; see {file.name}")
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _add(run: Run, part: dict[str, Any]) -> None:

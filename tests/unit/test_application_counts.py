@@ -21,6 +21,7 @@ def statement(
     rows: int | None = None,
     bound: bool = False,
     kind: str = "write",
+    migration: bool = False,
     text: str = "",
 ) -> dict[str, Any]:
     return {
@@ -29,6 +30,7 @@ def statement(
         "tables": [table] if table else [],
         "identities": [[column, "user", "set"] for column in columns],
         "bound": bound,
+        "migration": migration,
         "text": text or f"statement on {table}",
         "count": times,
         "rows": times if rows is None else rows,
@@ -53,6 +55,12 @@ def test_a_statement_counts_as_often_as_it_ran_and_under_one_source() -> None:
     assert writes.share() == 0.8
     assert writes.share("column") == 0.6
     assert count(WRITES, "read").total == 100
+
+
+def test_migrations_are_counted_by_themselves() -> None:
+    statements = [*WRITES, statement("orders", times=50, migration=True)]
+    assert count(statements, "write").total == 10
+    assert count(statements, "write", migrations=True).executions == {"none": 50}
 
 
 def test_a_column_is_a_stronger_source_than_the_binding() -> None:

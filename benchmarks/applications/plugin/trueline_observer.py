@@ -22,6 +22,8 @@ import pytest
 SETTINGS: dict[str, Any] = json.loads(os.environ.get("TRUELINE_OBSERVER", '{"run": "bare"}'))
 #: Distinct statements kept; an application has some hundreds, with its IN lists some thousands.
 MAX_STATEMENTS = 50_000
+#: The entry that statements of Alembic's migrations are given: they change everybody's data at once.
+MIGRATION = "alembic migration"
 RANKS = {"passed": 0, "xfailed": 1, "xpassed": 1, "skipped": 1, "failed": 2, "error": 3}
 
 
@@ -54,7 +56,8 @@ class Observer:
         uses = tuple(sorted(set(zip(columns, domains, clauses, strict=True))))
         bound = bool(said.get("trueline.identity.bound"))
         text = str(said.get("db.query.text", ""))
-        key = (kind, text, uses, bound)
+        migration = said.get("trueline.entry.name") == MIGRATION
+        key = (kind, text, uses, bound, migration)
         known = self.statements.get(key)
         if known is None:
             if len(self.statements) >= MAX_STATEMENTS:
@@ -67,6 +70,7 @@ class Observer:
                 "tables": tables,
                 "identities": [list(use) for use in uses],
                 "bound": bound,
+                "migration": migration,
                 "text": text,
                 "count": 0,
                 "rows": 0,
@@ -153,8 +157,27 @@ def _instrument() -> None:
         logs=False,
         identities=IdentityConfig(**identities),
     )
+    _name_migrations(provider)
     if SETTINGS["run"] == "configured" and SETTINGS.get("setup"):
         runpy.run_path(SETTINGS["setup"])
+
+
+def _name_migrations(provider: Any) -> None:
+    """Each migration is an entry of its own, as a user's script would open one around it."""
+    try:
+        from alembic.runtime.migration import MigrationContext
+    except ImportError:  # the application has none
+        return
+    from opentelemetry.context import Context
+
+    run_migrations = MigrationContext.run_migrations
+    tracer = provider.get_tracer("trueline_observer")
+
+    def named(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with tracer.start_as_current_span(MIGRATION, context=Context()):
+            return run_migrations(self, *args, **kwargs)
+
+    MigrationContext.run_migrations = named  # type: ignore[method-assign]
 
 
 def pytest_configure(config: pytest.Config) -> None:
