@@ -69,15 +69,20 @@ def run_tests(
                 _call(filled, where, before, file, recipe.timeout)
             started, cpu = time.monotonic(), _cpu_of_children()
             pytest = [*(str(environment.python), "-m", "pytest"), *("-p", "trueline_observer")]
-            _call(
+            ended = _call(
                 [*pytest, *(arguments or recipe.tests)], where, variables, file, recipe.timeout, check=False
             )
             seconds, cpu = time.monotonic() - started, _cpu_of_children() - cpu
     run = Run(name, seconds, cpu, log=log)
     files = sorted(out.glob(f"{name}-*.json"))
-    if not files:
+    # 0 and 1: all passed, some failed. Otherwise it was interrupted, or could not collect the tests: a run of
+    # nothing equals another run of nothing, and must not pass for "every test ends as before".
+    if not files or ended not in (0, 1):
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
-        raise RuntimeError(f"the {name} run of {recipe.name} left no result; {log} ends with:\n{tail}")
+        raise RuntimeError(
+            f"the {name} run of {recipe.name} left no result: pytest ended with {ended}; "
+            f"{log} ends with:\n{tail}"
+        )
     for path in files:
         _add(run, json.loads(path.read_text()))
     return run
@@ -136,6 +141,7 @@ def _call(
     )
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}; see {file.name}")
+    return done.returncode
 
 
 def _cpu_of_children() -> float:

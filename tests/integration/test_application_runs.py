@@ -155,5 +155,13 @@ def test_what_a_user_writes_besides_is_run_too(application: Path, tmp_path: Path
 
 def test_a_run_that_leaves_no_result_says_how_it_ended(application: Path) -> None:
     (application / "conftest.py").write_text("import os\nos._exit(3)\n")
-    with pytest.raises(RuntimeError, match=r"bare run of small left no result; .*bare\.log ends"):
+    with pytest.raises(
+        RuntimeError, match=r"bare run of small left no result: pytest ended with 3; .*bare\.log ends"
+    ):
+        run("bare", application)
+
+
+def test_a_run_that_could_not_collect_the_tests_is_no_result(application: Path) -> None:
+    (application / "test_app.py").write_text("import no_such_module\n")
+    with pytest.raises(RuntimeError, match=r"bare run of small left no result: pytest ended with 2;"):
         run("bare", application)
