@@ -129,7 +129,8 @@ def _call(
     timeout: int,
     *,
     check: bool = True,
-) -> None:
+) -> int:
+    """Run to the end; the exit status."""
     done = subprocess.run(
         command,
         cwd=folder,

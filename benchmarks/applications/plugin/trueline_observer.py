@@ -11,6 +11,7 @@ IdentityConfig; ``setup`` is a file of the recipe's that a user would have as co
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import runpy
@@ -165,19 +166,19 @@ def _instrument() -> None:
 def _name_migrations(provider: Any) -> None:
     """Each migration is an entry of its own, as a user's script would open one around it."""
     try:
-        from alembic.runtime.migration import MigrationContext
+        context: Any = importlib.import_module("alembic.runtime.migration").MigrationContext
     except ImportError:  # the application has none
         return
     from opentelemetry.context import Context
 
-    run_migrations = MigrationContext.run_migrations
+    run_migrations = context.run_migrations
     tracer = provider.get_tracer("trueline_observer")
 
     def named(self: Any, *args: Any, **kwargs: Any) -> Any:
         with tracer.start_as_current_span(MIGRATION, context=Context()):
             return run_migrations(self, *args, **kwargs)
 
-    MigrationContext.run_migrations = named  # type: ignore[method-assign]
+    context.run_migrations = named
 
 
 def pytest_configure(config: pytest.Config) -> None:
