@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+
 from trueline.instrumentation import bind_identity
 
 
