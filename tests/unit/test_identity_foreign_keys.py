@@ -117,6 +117,16 @@ CASES: list[tuple[str, Schema, dict[str, str | None]]] = [
         {"moves.account_id": "account", "moves.member_id": "user", "moves.user_id": "user"},
     ),
     (
+        "an account at somebody else's, beside the user",
+        {"users": USERS, "oauth": "id* user_id->users.id account_id owner_id", "notes": "id* account_id"},
+        {
+            "oauth.account_id": None,
+            "oauth.user_id": "user",
+            "oauth.owner_id": "user",
+            "notes.account_id": "user",
+        },
+    ),
+    (
         "user_id says who the users are",
         {
             "people": "id*",
