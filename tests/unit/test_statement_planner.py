@@ -7,9 +7,10 @@ import threading
 import time
 
 import pytest
+import sqlglot
 
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
-from trueline.instrumentation.statement import Plan, Planner
+from trueline.instrumentation.statement import Plan, Planner, parse
 from trueline.instrumentation.statement.budget import Budget
 from trueline.instrumentation.statement.once import Cache
 
@@ -244,3 +245,14 @@ def test_a_failure_to_make_leaves_nothing_behind() -> None:
     with pytest.raises(KeyboardInterrupt):
         cache.get("a", fails)
     assert cache.get("a", lambda: (1, True)) == 1
+
+
+def test_what_the_parser_says_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    text = "UPDATE t SET a = 1 WHERE CURRENT OF c; WITH x AS (SELECT 1) SELECT * FROM x; SELECT 1 REPLACE"
+    Planner(CONFIG).plan("(SELECT 1) UNION (ALTER TABLE a ADD b); " + text, "mysql")
+    sqlglot.parse_one("REPLACE t (a) VALUES (1)", read="mysql")  # the application's own
+    assert len(caplog.records) == 1
+    assert "REPLACE t" in caplog.text
+    caplog.clear()
+    parse.analyse(["ALTER TABLE a ADD b INTO c"], "mysql", CONFIG)
+    assert not caplog.records

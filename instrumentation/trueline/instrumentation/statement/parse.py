@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -85,11 +87,30 @@ def template_of(facts: Facts, columns: Domains) -> Template:
     )
 
 
+class _Quiet(logging.Filter):
+    """Keeps what the parser says of our texts out of the application's log; its own use of it speaks on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parsing = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is to be logged."""
+        return not getattr(self.parsing, "ours", False)
+
+
+_quiet: Final = _Quiet()
+logging.getLogger("sqlglot").addFilter(_quiet)
+
+
 def _parse(text: str, dialect: str) -> exp.Expression | None:
+    _quiet.parsing.ours = True
     try:
         tree = sqlglot.parse_one(text, read=_DIALECTS.get(dialect))
     except Exception:  # its own errors, RecursionError, and what a parser of foreign text may hold
         return None
+    finally:
+        _quiet.parsing.ours = False
     return tree if isinstance(tree, exp.Expression) else None
 
 
