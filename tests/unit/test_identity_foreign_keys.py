@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sys
+import threading
 import weakref
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,6 +115,16 @@ CASES: list[tuple[str, Schema, dict[str, str | None]]] = [
         "a reference that was not declared",
         {"users": USERS, "accounts": "id* user_id->users.id", "moves": "id* account_id member_id user_id"},
         {"moves.account_id": "account", "moves.member_id": "user", "moves.user_id": "user"},
+    ),
+    (
+        "an account at somebody else's, beside the user",
+        {"users": USERS, "oauth": "id* user_id->users.id account_id owner_id", "notes": "id* account_id"},
+        {
+            "oauth.account_id": None,
+            "oauth.user_id": "user",
+            "oauth.owner_id": "user",
+            "notes.account_id": "user",
+        },
     ),
     (
         "user_id says who the users are",
@@ -409,6 +422,40 @@ def test_declarations_are_looked_at_once_a_text() -> None:
             plan = planner.plan(text, "sqlite", Watched())
             assert [use.column for use in plan.identities] == ["orders.owner"]
         assert len(seen) == 1
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Threads take turns all the time."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_threads_that_start_together_all_know() -> None:
+    schema = {"users": "id*", **{f"t{number}": "id* owner->users.id" for number in range(200)}}
+    for _ in range(5):
+        metadata = declare(schema)
+        planner = Planner(IdentityConfig())
+        barrier = threading.Barrier(8)
+        found: list[str] = []
+
+        def work(
+            at: int, planner: Planner = planner, metadata: sa.MetaData = metadata, barrier: Any = barrier
+        ) -> None:
+            context = context_of(sa.select(metadata.tables[f"t{at}"]))
+            barrier.wait()
+            plan = planner.plan(f"SELECT * FROM t{at} WHERE owner = ?", "sqlite", context)
+            found.extend(use.column for use in plan.identities)  # noqa: B023
+
+        threads = [threading.Thread(target=work, args=(at,)) for at in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(found) == [f"t{at}.owner" for at in range(8)]
 
 
 # -- a guest ----------------------------------------------------------------------------------------------

@@ -126,7 +126,10 @@ class IdentityColumns:
         if is_key and named.domain == "user" and not named.strong:
             # a key that is called account_id, of a table that need not hold accounts
             return named.domain if defaults.is_row_of(named.noun, table.name) else None
-        return self._of_noun(named) or named.domain
+        domain = self._of_noun(named)
+        if domain is None and named.noun in defaults.FOREIGN_NOUNS and self._refers_to_user(table):
+            return None  # oauth_accounts.account_id beside user_id: an account somewhere else
+        return domain or named.domain
 
     def _of_reference(self, table: TableFacts, column: str, depth: int) -> str | None:
         targets = table.references[column]
@@ -156,6 +159,9 @@ class IdentityColumns:
             if domain is not None:
                 return domain
         return None
+
+    def _refers_to_user(self, table: TableFacts) -> bool:
+        return any(self._of_reference(table, column, _MAX_DEPTH - 1) == "user" for column in table.references)
 
     def _is_nearest(self, table: TableFacts, column: str) -> bool:
         """Tell whether a table has nothing that says whose a row is, but who made it."""

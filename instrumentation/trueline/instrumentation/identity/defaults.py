@@ -86,6 +86,8 @@ _GROUPS: Final = {
     "companies": "company",
     "families": "family",
 }
+#: What a user may have in other systems as well; beside a declared reference to the user it is one of those.
+FOREIGN_NOUNS: Final = frozenset({"account", "member", "person", "player", "subscriber"})
 #: A user's second name, in the table of users.
 LOGIN_NAMES: Final = frozenset({"username", "user_name", "login", "login_name", "screen_name"})
 #: Who did it rather than whose it is. Where a table says nothing better, who made a row is whose it is.
