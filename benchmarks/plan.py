@@ -1,7 +1,8 @@
 """What a plan and an extraction cost: python benchmarks/plan.py
 
 Prints the median of several rounds in microseconds. A first plan is measured over texts that differ in
-their tables (each is parsed) and in their literals only (one parse serves all).
+their tables (each is read, from its tokens where it is a plain statement and by the parser where not) and in
+their literals only (one reading serves all), and over texts of a megabyte, each of another length.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
 from trueline.instrumentation.statement import Planner
+from trueline.instrumentation.statement.budget import Budget
 
 ROUNDS = 9
 INSERT = (
@@ -23,6 +25,14 @@ SELECT = (
     "FROM expenses_{0} AS e JOIN users AS u ON u.id = e.user_id "
     "WHERE e.user_id = %(user_id_1)s AND e.created_at >= %(created_at_1)s ORDER BY e.created_at LIMIT {1}"
 )
+PARSED = (
+    "SELECT e.id AS e_id, coalesce(sum(e.amount), 0) AS total FROM expenses_{0} AS e WHERE e.user_id IN "
+    "(SELECT u.id FROM users AS u WHERE u.email = %(email_1)s) GROUP BY e.id HAVING count(*) > 1"
+)
+ROWS = "INSERT INTO expenses (user_id, amount) VALUES " + ", ".join(
+    f"('user-{number * 7919}', {number})" for number in range(40_000)
+)
+DOCUMENT = "UPDATE expenses SET note = '" + "x" * 1_000_000 + "' WHERE user_id = 'u1'"
 
 
 def median_us(run: Callable[[int], None], count: int) -> float:
@@ -37,7 +47,7 @@ def median_us(run: Callable[[int], None], count: int) -> float:
 
 def main() -> None:
     config = IdentityConfig()
-    planner = Planner(config)
+    planner = Planner(config, budget=Budget(saved=1e9))
     extractor = IdentityExtractor(config, IdentityHasher("secret"))
     plan = planner.plan(INSERT, "postgresql")
     bound = (extractor.bind("12345", "user"),)
@@ -52,6 +62,16 @@ def main() -> None:
     def parsed(at: int) -> None:
         for number in range(50):
             planner.plan(SELECT.format(f"{at}_{number}", 10), "postgresql")
+
+    def by_parser(at: int) -> None:
+        for number in range(20):
+            planner.plan(PARSED.format(f"{at}_{number}"), "postgresql")
+
+    def rows_of_literals(at: int) -> None:
+        planner.plan(ROWS + " " * at, "postgresql")
+
+    def document(at: int) -> None:
+        planner.plan(DOCUMENT + " " * at, "postgresql")
 
     def literals(at: int) -> None:
         for number in range(200):
@@ -71,8 +91,11 @@ def main() -> None:
 
     rows: list[tuple[str, Callable[[int], None], int]] = [
         ("plan, cached", cached, 20_000),
-        ("plan, new text", parsed, 50),
+        ("plan, new text, a plain statement", parsed, 50),
+        ("plan, new text, for the parser", by_parser, 20),
         ("plan, new literals only", literals, 200),
+        ("plan, new text, 40,000 rows in a megabyte", rows_of_literals, 1),
+        ("plan, new text, one value of a megabyte", document, 1),
         ("extraction, one identity", one, 20_000),
         ("extraction, one identity, request bound", one_bound, 20_000),
         ("extraction, one identity never seen before", new_value, 2000),
