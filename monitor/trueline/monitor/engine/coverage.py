@@ -44,8 +44,9 @@ class ServiceFacts:
     """What is known of one service of one environment and application, over some time.
 
     ``rungs``: the best rung of each database, by fingerprint. ``keys_of_others``: the other services of the
-    same environment and application, by the key ids under which they hash. ``sample`` and ``parsed_by_keywords`` are shares.
-    ``ran``: statements that its processes say they counted; ``ever_arrived``: whether one was ever received.
+    same environment and application, by the key ids under which they hash. ``sample`` and
+    ``parsed_by_keywords`` are shares. ``ran``: statements that its processes say they counted;
+    ``ever_arrived``: whether one was ever received.
     """
 
     environment: str
