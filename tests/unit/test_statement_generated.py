@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from trueline.instrumentation.identity import Domain, IdentityConfig, IdentityExtractor, IdentityHasher
-from trueline.instrumentation.statement import Plan, Planner, parse, plain
+from trueline.instrumentation.statement import Plan, Planner, parse, plain, templates
 from trueline.instrumentation.statement.scan import scan
 
 CONFIG = IdentityConfig(
@@ -249,7 +249,9 @@ def agree(text: str, dialect: str) -> bool:
     scanned = scan(text, dialect)
     facts = plain.read(scanned.pieces)
     if facts is not None:
-        assert parse.template_of(facts, CONFIG) == parse.analyse(scanned.templates(), dialect, CONFIG), text
+        assert templates.template_of(facts, CONFIG) == parse.analyse(scanned.templates(), dialect, CONFIG), (
+            text
+        )
     return facts is not None
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from trueline.instrumentation.guard import report
 from trueline.instrumentation.identity.columns import IdentityColumns
 from trueline.instrumentation.identity.config import IdentityConfig
 from trueline.instrumentation.semconv import Kind
@@ -13,9 +14,9 @@ from trueline.instrumentation.statement import keywords, plain
 from trueline.instrumentation.statement.budget import Budget
 from trueline.instrumentation.statement.lexer import Token
 from trueline.instrumentation.statement.once import Cache
-from trueline.instrumentation.statement.parse import SlotUse, Template, analyse, template_of
 from trueline.instrumentation.statement.plan import Control, IdentityUse, Plan
 from trueline.instrumentation.statement.scan import Scan, Slot, scan
+from trueline.instrumentation.statement.templates import SlotUse, Template, template_of
 
 #: db.query.text and db.query.summary are cut here, in characters.
 MAX_TEXT: Final = 4096
@@ -166,9 +167,19 @@ class Planner:
             if not scanned.whole or len(scanned.pieces) > _MAX_PARSED_TOKENS or _depth(scanned) > _MAX_DEPTH:
                 return None
             self._counts.parsed += 1
+            from trueline.instrumentation.statement.parse import analyse  # see load_parser
+
             return analyse(texts, dialect, self.columns)
         except Exception:  # a tree that nobody thought of: its keywords are still true
             return None
+
+
+def load_parser() -> None:
+    """Import the parser, which takes a while: neither while a service starts, nor in a request."""
+    try:
+        import trueline.instrumentation.statement.parse  # noqa: F401
+    except Exception as error:
+        report("planner.load", error)
 
 
 def _glance(statement: str, dialect: str) -> Plan:
