@@ -30,8 +30,8 @@ from harness.table import show
 from harness.turns import requests, subjects
 
 DEFAULT_VARIANTS = ("bare", "control", "traced", "trueline", "contrib")
-#: Of what the bare service can do: busy enough that a stall makes a queue, and far from saturation.
-RATE_SHARE = 0.5
+#: Of its core, the bare service: busy enough that a stall makes a queue, and far from saturation.
+BUSY = 0.4
 
 
 def say(text: str) -> None:
@@ -47,7 +47,7 @@ def measure(
     with subjects(arguments.variants, driver, postgres, bind=arguments.bind, on=on, others=others) as running:
         for subject in running:
             subject.warm_up(mix, arguments.warm_up)
-        rate = arguments.rate or round(RATE_SHARE * running[0].calibrate(mix, arguments.closed_seconds))
+        rate = arguments.rate or round(running[0].calibrate(mix, arguments.closed_seconds, busy=BUSY))
         for number in range(arguments.rounds):
             start = number % len(running)
             for subject in running[start:] + running[:start]:
@@ -74,7 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="length of a turn at the fixed rate")
     parser.add_argument(
-        "--rate", type=float, help="requests/s; by default half of what the bare service does"
+        "--rate", type=float, help="requests/s; by default what keeps the bare service busy for 40 %%"
     )
     parser.add_argument(
         "--variants", default=",".join(DEFAULT_VARIANTS), help=f"of {', '.join(VARIANTS)}; bare comes first"

@@ -33,7 +33,7 @@ from starlette.types import Receive, Scope, Send
 VARIANTS = ("bare", "control", "traced", "trueline", "adopted", "contrib")
 #: Connections to PostgreSQL; those of all variants together must stay below its limit of a hundred.
 POOL = 10
-WATCH_SECONDS = 0.001
+WATCH_SECONDS = 0.004
 
 
 class Base(DeclarativeBase):
@@ -150,7 +150,7 @@ def sync_routes(app: FastAPI, engine: Engine, bind: Bind) -> None:
 class Watch:
     """What this process itself does to requests, whatever else the machine does.
 
-    ``holds``: a task sleeps a millisecond again and again; (seconds it came back late, seconds of CPU that
+    ``holds``: a task sleeps again and again; (seconds it came back late, seconds of CPU that
     this process used meanwhile). The second is time for which the loop was held by work of our own, the event
     loop's or another thread's, and not by another process on the same core.
     ``inside``: seconds of CPU that the process used, for whatever, while a request was inside.

@@ -141,12 +141,24 @@ class Subject:
         self._flush(Arrived())
         self._remember(self.service.ask("/bench/report"))
 
-    def calibrate(self, mix: Sequence[Request], seconds: float) -> float:
-        """Requests a second in a closed loop, kept out of the figures."""
+    def calibrate(self, mix: Sequence[Request], seconds: float, *, busy: float) -> float:
+        """Requests a second that keep the service's core busy for a share ``busy``; kept out of the figures.
+
+        Measured at a fixed rate: in a closed loop requests come in bunches and cost half as much.
+        """
         load = closed_loop(self.service.port, mix, seconds=seconds)
         self._count(load, Arrived())
+        before = self.service.ask("/bench/report")
+        self.service.ask("/bench/begin", method="POST")
+        steady = fixed_rate(
+            self.service.port, mix, rate=load.requests / load.seconds / 4, seconds=seconds, seed=0
+        )
+        self.service.ask("/bench/end", method="POST")
+        after = self.service.ask("/bench/report")
+        self._count(steady, Arrived())
         self._flush(Arrived())
-        return load.requests / load.seconds
+        cpu_seconds: float = after["cpu"] - before["cpu"]
+        return busy * steady.requests / cpu_seconds
 
     def steady_turn(self, mix: Sequence[Request], *, rate: float, seconds: float, seed: int) -> None:
         """Load at a fixed rate, below what the service can do: latencies, CPU, holds."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from trueline.instrumentation import (
+    causes,
     connection,
     dialects,
     ending,
@@ -28,6 +29,7 @@ from trueline.instrumentation.drivers import DriverStatus
 from trueline.instrumentation.semconv import Outcome
 from trueline.instrumentation.statement import Control
 from trueline.instrumentation.transaction import Transaction
+from trueline.instrumentation.transaction_span import TransactionSpan
 
 Remove = Callable[[pytest.MonkeyPatch], None]
 
@@ -169,29 +171,30 @@ def transactions_outlive_their_user(patch: pytest.MonkeyPatch) -> None:
 # -- why they were rolled back ---------------------------------------------------------------------------
 
 
-@handling("connection._leaving_with, async_exit")
+@handling("causes.leaving_with, async_exit")
 def cause_of_a_rollback(patch: pytest.MonkeyPatch) -> None:
     """The exception being handled, or with which an async block is left, is the cause."""
-    patch.setattr(connection, "_leaving_with", lambda: None)
+    patch.setattr(causes, "leaving_with", lambda: None)
+    patch.setattr(connection, "leaving_with", lambda: None)
 
 
-@handling("ConnectionState._why_rolled_back")
+@handling("causes.why_left")
 def cancellation_is_abandonment(patch: pytest.MonkeyPatch) -> None:
     """CancelledError is no error of the application's: the work was abandoned."""
-    patch.setattr(connection, "asyncio", types.SimpleNamespace(CancelledError=Never))
+    patch.setattr(causes, "asyncio", types.SimpleNamespace(CancelledError=Never))
 
 
-@handling("ConnectionState.lost, ConnectionState._why_rolled_back")
+@handling("ConnectionState.lost, causes.why_left")
 def lost_or_cancelled(patch: pytest.MonkeyPatch) -> None:
     """A task cancelled in the middle of a statement loses its connection as well: either tells."""
     lost_connections(patch)
     cancellation_is_abandonment(patch)
 
 
-@handling("ConnectionState._why_rolled_back, session_rolled_back")
+@handling("causes.why_left, ConnectionState.session_rolled_back")
 def generator_exit_is_no_error(patch: pytest.MonkeyPatch) -> None:
     """GeneratorExit leaves a block without anything having gone wrong, and nobody said rollback."""
-    patch.setattr(connection, "GeneratorExit", Never, raising=False)
+    patch.setattr(causes, "GeneratorExit", Never, raising=False)
 
 
 @handling("ConnectionState.reset")
@@ -372,7 +375,8 @@ def readers_have_no_transaction_span(patch: pytest.MonkeyPatch) -> None:
     def emit(self: spans.SpanBuilder, current: Any, statements: list[Any], settled: bool) -> None:
         original(self, current, statements, settled)
         if settled and current.place is not None and not current.tally.writes:
-            self._transaction(current, current.place, self._ending(current, current.outcome, current.reason))
+            ending = self._ending(current, current.outcome, current.reason)
+            self._pass_on(TransactionSpan(current, ending, current.place))
 
     patch.setattr(spans.SpanBuilder, "emit", emit)
 

@@ -12,8 +12,8 @@ from trueline.instrumentation.database_errors import description_of, error_facts
 from trueline.instrumentation.descriptions import clean_description
 from trueline.instrumentation.identity import IdentityConfig
 from trueline.instrumentation.logs import _template
-from trueline.instrumentation.spans import _clean_name
 from trueline.instrumentation.statement import Planner
+from trueline.instrumentation.statement_span import clean_name
 
 WORD = "Kanarienvogel"
 
@@ -103,4 +103,4 @@ def test_the_value_of_a_setting_needs_no_quotes(statement: str, text: str) -> No
     ],
 )
 def test_the_name_of_an_adopted_span(name: str, operation: str, clean: str) -> None:
-    assert _clean_name(name, operation) == clean
+    assert clean_name(name, operation) == clean

@@ -174,7 +174,8 @@ def selects(draw: Any) -> tuple[Any, Truth, str]:
         value = truth.value()
         truth.tables.add("carts")
         truth.note(CARTS, "user_id", "where", value)
-        query = sa.union_all(query, sa.select(CARTS.c.id, CARTS.c.note).where(CARTS.c.user_id == value))
+        carts = sa.select(CARTS.c.id, CARTS.c.note).where(CARTS.c.user_id == value)
+        return sa.union_all(query, carts), truth, "SELECT"
     elif wrap == "count":
         query = sa.select(sa.func.count()).select_from(query.subquery())
     return query, truth, "SELECT"

@@ -253,8 +253,10 @@ def test_what_the_parser_says_stays_out_of_the_log(caplog: pytest.LogCaptureFixt
     text = "UPDATE t SET a = 1 WHERE CURRENT OF c; WITH x AS (SELECT 1) SELECT * FROM x; SELECT 1 REPLACE"
     Planner(CONFIG).plan("(SELECT 1) UNION (ALTER TABLE a ADD b); " + text, "mysql")
     sqlglot.parse_one("REPLACE t (a) VALUES (1)", read="mysql")  # the application's own
-    assert len(caplog.records) == 1
-    assert "REPLACE t" in caplog.text
+    # Other tests' threads may have something to say at the same time.
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("sqlglot")]
+    assert len(said) == 1
+    assert "REPLACE t" in said[0]
     caplog.clear()
     parse.analyse(["ALTER TABLE a ADD b INTO c"], "mysql", CONFIG)
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name.startswith("sqlglot")]

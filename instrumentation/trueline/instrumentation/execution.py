@@ -83,7 +83,7 @@ def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any
         if adopted is not None:
             adopted = adopt(adopted)
         many = context.executemany
-        plan = current.planner.plan(statement, state.system)
+        plan = current.planner.plan(statement, state.system, context)
         bound = scope.bound_identities.get()
         identities = EMPTY
         if plan.identities:
@@ -123,7 +123,7 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
         if adopted is not None:
             adopted = adopt(adopted)
         many = context.executemany
-        plan = current.planner.plan(statement, state.system)
+        plan = current.planner.plan(statement, state.system, context)
         bound = scope.bound_identities.get()
         extractor = current.extractor
         record = StatementRecord(
@@ -167,6 +167,8 @@ def _row_count(state: ConnectionState, plan: Plan, cursor: Any) -> int | None:
     """Rows written or returned; None where the driver does not know (yet)."""
     if state.system == "sqlite" and (plan.kind is not Kind.WRITE or plan.returning):
         # sqlite3 counts while rows are fetched. The asyncio adapter has fetched them all.
+        if state.driver == "pysqlite":
+            return None
         fetched = getattr(cursor, "_rows", None)
         return len(fetched) if fetched is not None else None
     count = getattr(cursor, "rowcount", None)

@@ -76,7 +76,7 @@ class OtlpExporter(SpanExporter):
         groups: dict[tuple[int, int], tuple[Any, Any, list[bytes]]] = {}
         foreign: list[ReadableSpan] = []
         for number, span in enumerate(spans, 1):
-            if span.__class__ is OwnSpan:
+            if isinstance(span, OwnSpan):
                 origin = span._origin
                 resource, scope = origin.resource, origin.scope
                 data: bytes | None = span.encoded()

@@ -72,8 +72,11 @@ def leaving_with() -> BaseException | None:
 
 def transaction_opened(transaction: Transaction[Any]) -> None:
     """Let the current task know that it holds ``transaction``; ended ones are dropped on the way."""
-    still_open = tuple(ref for ref in _open_transactions.get() if (t := ref()) is not None and not t.ended)
-    _open_transactions.set((*still_open, weakref.ref(transaction)))
+    opened: tuple[weakref.ref[Transaction[Any]], ...] = (weakref.ref(transaction),)
+    before = _open_transactions.get()
+    if before:
+        opened = (*[ref for ref in before if (t := ref()) is not None and not t.ended], *opened)
+    _open_transactions.set(opened)
 
 
 def open_transactions() -> list[Transaction[Any]]:

@@ -20,7 +20,7 @@ outcome) before it is *settled* (its reason is final).
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from trueline.instrumentation import ambient
@@ -88,7 +88,8 @@ class Tally:
     ai_errors: int = 0
     ai_wait_ns: int = 0
     left_open: int = 0
-    tables: dict[str, None] = field(default_factory=dict)
+    #: Written ones, in the order of the first write to each.
+    tables: tuple[str, ...] = ()
 
 
 # Rolling back a savepoint names the statements that had left as `open`; beyond this many only their
@@ -194,8 +195,8 @@ class Transaction(Generic[S]):
                 self.wrote = True
             if statement.rows is not None and statement.rows > 0:
                 tally.rows += statement.rows
-            if statement.tables:
-                tally.tables.setdefault(statement.tables[0])
+            if statement.tables and statement.tables[0] not in tally.tables:
+                tally.tables += statement.tables[:1]
         elif statement.reads:
             tally.reads += 1
 

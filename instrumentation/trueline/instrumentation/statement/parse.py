@@ -11,7 +11,7 @@ from typing import Final
 import sqlglot
 from sqlglot import exp
 
-from trueline.instrumentation.identity.config import IdentityConfig
+from trueline.instrumentation.identity.config import Domains
 from trueline.instrumentation.semconv import Clause, Kind
 from trueline.instrumentation.statement.analysis import Analysis
 from trueline.instrumentation.statement.facts import Comparison, Facts
@@ -58,7 +58,7 @@ class Template:
     row_filter: tuple[SlotUse, ...]
 
 
-def analyse(texts: Sequence[str], dialect: str, config: IdentityConfig) -> Template | None:
+def analyse(texts: Sequence[str], dialect: str, columns: Domains) -> Template | None:
     """Parse the statements of one text; None where the parser does not understand one of them."""
     analysis = Analysis()
     for text in texts:
@@ -68,10 +68,10 @@ def analyse(texts: Sequence[str], dialect: str, config: IdentityConfig) -> Templ
         if tree is None:
             return None
         analysis.add(tree, replace=replace)
-    return template_of(analysis.facts(), config)
+    return template_of(analysis.facts(), columns)
 
 
-def template_of(facts: Facts, config: IdentityConfig) -> Template:
+def template_of(facts: Facts, columns: Domains) -> Template:
     """Return the template of what was read, with the columns that name identities."""
     tables = facts.tables
     return Template(
@@ -82,7 +82,7 @@ def template_of(facts: Facts, config: IdentityConfig) -> Template:
         lock=facts.lock,
         self_update=facts.self_update,
         on_conflict=facts.on_conflict,
-        identities=tuple(_identities(facts.comparisons, config)),
+        identities=tuple(_identities(facts.comparisons, columns)),
         row_filter=tuple(_row_filter(facts.comparisons, tables[0])) if tables else (),
     )
 
@@ -114,10 +114,10 @@ def _parse(text: str, dialect: str) -> exp.Expression | None:
     return tree if isinstance(tree, exp.Expression) else None
 
 
-def _identities(comparisons: Sequence[Comparison], config: IdentityConfig) -> list[SlotUse]:
+def _identities(comparisons: Sequence[Comparison], columns: Domains) -> list[SlotUse]:
     uses: dict[SlotUse, None] = {}
     for one in comparisons:
-        domain = config.domain_of(one.table, one.column)
+        domain = columns.domain_of(one.table, one.column)
         if domain is not None:
             name = f"{one.table}.{one.column}"
             uses[SlotUse(name, domain, one.clause, one.slots, one.transform)] = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
+from trueline.instrumentation.identity.columns import IdentityColumns
 from trueline.instrumentation.identity.config import IdentityConfig
 from trueline.instrumentation.semconv import Kind
 from trueline.instrumentation.statement import keywords, plain
@@ -55,19 +56,24 @@ class Planner:
     """
 
     def __init__(self, config: IdentityConfig, max_plans: int = 2048, budget: Budget | None = None) -> None:
-        self._config = config
+        #: Which columns hold identities: what statements show of foreign keys is learnt here.
+        self.columns: Final = IdentityColumns(config)
         self._budget = budget or Budget()
         self._counts = _Counts()
         self._cached: Cache[_PlanKey, Plan] = Cache(max_plans)
         self._plans = self._cached.values
         self._templates: Cache[_TemplateKey, Template | None] = Cache(max_plans)
 
-    def plan(self, statement: str, dialect: str) -> Plan:
-        """Return the plan of a statement in SQLAlchemy's dialect of that name. Never raises."""
+    def plan(self, statement: str, dialect: str, context: Any = None) -> Plan:
+        """Return the plan of a statement in SQLAlchemy's dialect of that name. Never raises.
+
+        ``context`` is SQLAlchemy's execution context, where there is one: a new text's foreign keys are
+        learnt from it before its plan is made.
+        """
         try:
             return self._plans[(dialect, statement)]
         except KeyError:
-            return self._plan(statement, dialect)
+            return self._plan(statement, dialect, context)
         except TypeError:  # not a text at all
             return _NOTHING
 
@@ -83,7 +89,21 @@ class Planner:
             "over_budget": counts.glances,
         }
 
-    def _plan(self, statement: str, dialect: str) -> Plan:
+    def _learn(self, context: Any) -> None:
+        """Learn of tables; plans that were made without knowing of them are made again when they are used."""
+        tables = self.columns.learn(context)
+        if tables:
+            for plan_key, plan in list(self._plans.items()):
+                if any(table.rpartition(".")[2].lower() in tables for table in plan.tables):
+                    self._plans.pop(plan_key, None)
+            templates = self._templates.values
+            for key, template in list(templates.items()):
+                if template is None or any(
+                    table.rpartition(".")[2].lower() in tables for table in template.tables
+                ):
+                    templates.pop(key, None)
+
+    def _plan(self, statement: str, dialect: str, context: Any) -> Plan:
         try:
             key: _PlanKey = (dialect, statement)
             if len(statement) > _MAX_KEY:
@@ -92,16 +112,18 @@ class Planner:
                 found = self._plans.get(key)
                 if found is not None:
                     return found
-            return self._cached.get(key, lambda: self._within_budget(statement, dialect))
+            return self._cached.get(key, lambda: self._within_budget(statement, dialect, context))
         except Exception:  # a text that nobody thought of must not reach the application
             return _NOTHING
 
-    def _within_budget(self, statement: str, dialect: str) -> tuple[Plan, bool]:
+    def _within_budget(self, statement: str, dialect: str, context: Any) -> tuple[Plan, bool]:
         if not self._budget.is_left():
             self._counts.glances += 1
             return _glance(statement, dialect), False
         start = time.thread_time()
         try:
+            if context is not None:
+                self._learn(context)
             return self._make(statement, dialect), True
         except Exception:  # known from now on, so that it is not tried again and again
             return _NOTHING, True
@@ -140,11 +162,11 @@ class Planner:
             facts = plain.read(scanned.pieces) if statements == 1 else None
             if facts is not None:
                 self._counts.plain += 1
-                return template_of(facts, self._config)
+                return template_of(facts, self.columns)
             if not scanned.whole or len(scanned.pieces) > _MAX_PARSED_TOKENS or _depth(scanned) > _MAX_DEPTH:
                 return None
             self._counts.parsed += 1
-            return analyse(texts, dialect, self._config)
+            return analyse(texts, dialect, self.columns)
         except Exception:  # a tree that nobody thought of: its keywords are still true
             return None
 
