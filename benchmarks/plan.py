@@ -2,9 +2,9 @@
 
 Prints medians over the rounds in microseconds, and as a share of what Trueline adds to one SQLite statement
 in the same run (measured as benchmarks/hooks.py does: the same transactions with Trueline and without, in
-processes that take turns). A first plan is measured over texts that differ in their tables (each is read, from
-its tokens where it is a plain statement and by the parser where not) and in their literals only (one reading
-serves all), and over texts of a megabyte. Nothing is asserted about time.
+processes that take turns). A first plan is measured over texts that differ in their tables (each is read,
+from its tokens where it is a plain statement and by the parser where not) and in their literals only (one
+reading serves all), and over texts of a megabyte. Nothing is asserted about time.
 """
 
 from __future__ import annotations
