@@ -4,7 +4,7 @@ Prints medians over the rounds in microseconds, and as a share of what Trueline 
 in the same run (measured as benchmarks/hooks.py does: the same transactions with Trueline and without, in
 processes that take turns). A first plan is measured over texts that differ in their tables (each is read,
 from its tokens where it is a plain statement and by the parser where not) and in their literals only (one
-reading serves all), and over texts of a megabyte, each of another length. Nothing is asserted about time.
+reading serves all), and over texts of a megabyte. Nothing is asserted about time.
 """
 
 from __future__ import annotations
@@ -38,9 +38,6 @@ SELECT = (
     "FROM expenses_{0} AS e JOIN users AS u ON u.id = e.user_id "
     "WHERE e.user_id = %(user_id_1)s AND e.created_at >= %(created_at_1)s ORDER BY e.created_at LIMIT {1}"
 )
-MANY = 10_000
-TABLES = 300
-Run = Callable[[int], None]
 PARSED = (
     "SELECT e.id AS e_id, coalesce(sum(e.amount), 0) AS total FROM expenses_{0} AS e WHERE e.user_id IN "
     "(SELECT u.id FROM users AS u WHERE u.email = %(email_1)s) GROUP BY e.id HAVING count(*) > 1"
@@ -49,6 +46,9 @@ ROWS = "INSERT INTO expenses (user_id, amount) VALUES " + ", ".join(
     f"('user-{number * 7919}', {number})" for number in range(40_000)
 )
 DOCUMENT = "UPDATE expenses SET note = '" + "x" * 1_000_000 + "' WHERE user_id = 'u1'"
+MANY = 10_000
+TABLES = 300
+Run = Callable[[int], None]
 
 
 def median_us(run: Run, count: int, rounds: int) -> float:
@@ -70,7 +70,7 @@ def hook_us(rounds: int) -> float:
 
 
 def plans(rounds: int) -> list[tuple[str, Run, int]]:
-    """Plans: seen before, new, new in its literals only."""
+    """Plans: seen before, new, new in its literals only, very long."""
     planner = Planner(IdentityConfig(), budget=Budget(saved=1e9))
 
     def cached(_: int) -> None:

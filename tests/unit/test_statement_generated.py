@@ -151,7 +151,7 @@ def selects(draw: Any) -> tuple[Any, Truth, str]:
     source: Any = draw(st.sampled_from([table, table.alias()]))
     truth.tables.add(table.fullname)
     columns = [source.c.id, source.c.note]
-    query = sa.select(*columns)
+    query: Any = sa.select(*columns)
     if draw(st.booleans()):
         other_table = draw(st.sampled_from(TABLES))
         truth.tables.add(other_table.fullname)

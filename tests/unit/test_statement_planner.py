@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -248,6 +249,7 @@ def test_a_failure_to_make_leaves_nothing_behind() -> None:
 
 
 def test_what_the_parser_says_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="sqlglot")
     text = "UPDATE t SET a = 1 WHERE CURRENT OF c; WITH x AS (SELECT 1) SELECT * FROM x; SELECT 1 REPLACE"
     Planner(CONFIG).plan("(SELECT 1) UNION (ALTER TABLE a ADD b); " + text, "mysql")
     sqlglot.parse_one("REPLACE t (a) VALUES (1)", read="mysql")  # the application's own
