@@ -129,7 +129,9 @@ def test_no_entries_and_no_identity(services: dict[str, dict[str, Any]]) -> None
     found = causes(services["nightly"])
     assert found["key_mismatch"] == ["no_identity", "no_entry_names"]
     assert services["nightly"]["tables_without_identity"] == ["expenses"]
-    assert services["nightly"]["sentence"].startswith("0 % of 1 write carry an identity. Blind: env_split, ")
+    assert services["nightly"]["sentence"].startswith(
+        "0 % of 1 write carries an identity. Blind: env_split, "
+    )
 
 
 def test_a_sampled_service_is_counted_by_its_inventory(services: dict[str, dict[str, Any]]) -> None:

@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -48,7 +49,9 @@ def receiver() -> Iterator[str]:
     server.server_close()
 
 
-def remarks(*, offline: bool = True, **environ: str) -> dict[str, list[Remark]]:
+def remarks(
+    environ: Mapping[str, str] = MappingProxyType({}), *, offline: bool = True
+) -> dict[str, list[Remark]]:
     found: dict[str, list[Remark]] = {}
     for title, remark in examine({**WELL, **environ}, offline=offline):
         found.setdefault(title, []).append(remark)
@@ -90,13 +93,13 @@ def test_a_good_environment_has_nothing_to_mend() -> None:
     ],
 )
 def test_each_fault_is_said_once(environ: dict[str, str], level: Level, said: str) -> None:
-    (remark,) = worst(remarks(**environ))
+    (remark,) = worst(remarks(environ))
     assert (remark.level, bool(remark.way_out)) == (level, True)
     assert said in remark.sentence
 
 
 def test_without_a_secret_on_one_machine_all_is_well() -> None:
-    found = remarks(TRUELINE_HASH_SECRET="")
+    found = remarks({"TRUELINE_HASH_SECRET": ""})
     assert worst(found) == []
     assert "to this machine only" in found["identities"][0].sentence
 
@@ -128,7 +131,7 @@ def test_an_unsupported_sqlalchemy_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_receiver_is_asked(receiver: str, environ: dict[str, str], said: str) -> None:
     asked = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{receiver}"}
     asked |= {name: value.format(receiver) for name, value in environ.items()}
-    found = remarks(offline=False, **asked)
+    found = remarks(asked, offline=False)
     spans = found["receiver"][0]
     assert said in spans.sentence
     assert (spans.level is Level.OK) == ("takes spans." in said or "go to" in said)

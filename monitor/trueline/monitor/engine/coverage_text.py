@@ -26,8 +26,12 @@ def _seen(facts: ServiceFacts) -> str:
         return "It ran no statement."
     if not facts.writes.total:
         carried = percent(facts.reads.share) if facts.reads.total else "none"
-        return f"It wrote nothing; {carried} of {plural(facts.reads.total, 'read')} carry an identity."
-    return f"{percent(facts.writes.share)} of {plural(facts.writes.total, 'write')} carry an identity."
+        return f"It wrote nothing; {carried} of {_carry(facts.reads.total, 'read')} an identity."
+    return f"{percent(facts.writes.share)} of {_carry(facts.writes.total, 'write')} an identity."
+
+
+def _carry(number: int, name: str) -> str:
+    return f"{plural(number, name)} {'carries' if number == 1 else 'carry'}"
 
 
 def _rules(rules: Sequence[RuleCoverage]) -> str:
