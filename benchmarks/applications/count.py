@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-_WHOLE = re.compile(r"\s*(?:DELETE|UPDATE)(?!.*\bWHERE\b)", re.IGNORECASE | re.DOTALL)
+_WHOLE = re.compile(r"\s*(?:DELETE|UPDATE)\b(?!.*\bWHERE\b)", re.IGNORECASE | re.DOTALL)
 #: From where a statement's identity comes: a column that it names, the request's binding, or nowhere.
 SOURCES = ("column", "bound", "none")
 
