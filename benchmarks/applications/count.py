@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+_WHOLE = re.compile(r"\s*(?:DELETE|UPDATE)\b(?!.*\bWHERE\b)", re.IGNORECASE | re.DOTALL)
 #: From where a statement's identity comes: a column that it names, the request's binding, or nowhere.
 SOURCES = ("column", "bound", "none")
 
@@ -50,9 +52,23 @@ class Count:
         """Of executions; 1 where there was none."""
         return share(self.executions, sources or ("column", "bound"))
 
+    @property
+    def of_whole_tables(self) -> int:
+        """DELETE and UPDATE without any condition: they can name nobody. Tests empty tables so."""
+        return sum(times for (_, text), times in self.missing.items() if is_whole_table(text))
+
     def share_beside(self, rest: Iterable[str]) -> float:
-        """Share with an identity, leaving out writes without one to tables that belong to nobody."""
-        belonging = self.total - sum(self.tables[name].without for name in rest if name in self.tables)
+        """Share with an identity, leaving out writes without one that belong to nobody.
+
+        Those are DELETE and UPDATE of whole tables, and what ``rest`` names, by table or by the whole text.
+        """
+        names = set(rest)
+        nobodys = sum(
+            times
+            for (table, text), times in self.missing.items()
+            if table in names or text in names or is_whole_table(text)
+        )
+        belonging = self.total - nobodys
         return 1.0 if not belonging else (self.total - self.executions["none"]) / belonging
 
 
@@ -60,6 +76,11 @@ def share(counts: Counter[str], sources: Iterable[str]) -> float:
     """The part of ``counts`` that ``sources`` have; 1 of nothing."""
     total = counts.total()
     return 1.0 if not total else sum(counts[source] for source in sources) / total
+
+
+def is_whole_table(text: str) -> bool:
+    """Tell whether a write is a DELETE or UPDATE without a WHERE, not even in a subquery of it."""
+    return _WHOLE.match(text) is not None
 
 
 def source_of(statement: dict[str, Any]) -> str:
@@ -93,7 +114,7 @@ def count(statements: Iterable[dict[str, Any]], kind: str, *, migrations: bool =
         for column in {f"{use[0]} ({use[1]})" for use in statement["identities"]}:
             table.columns[column] += times
         if source == "none":
-            result.missing[(name, statement["text"])] += times
+            result.missing[(name, " ".join(statement["text"].split()))] += times
     return result
 
 

@@ -26,7 +26,8 @@ class Recipe:
     - ``database``: ``sqlite`` or ``postgresql``. ``timeout``: seconds of one run.
     - ``identities``: arguments of IdentityConfig of the configured run; ``setup``: a file beside the recipe
       with what a user would have written besides, "" for none.
-    - ``rest``: tables whose writes carry no identity, with the reason.
+    - ``rest``: writes that belong to nobody and so carry no identity, with the reason: a table's name, or the
+      whole text of a statement.
     """
 
     name: str

@@ -35,7 +35,10 @@ def show(recipe: Recipe, run: Run) -> None:
     ):
         cells = "".join(f"{counts[source]:>11} {share(counts, (source,)):>8.1%}" for source in SOURCES)
         print(f"{title:<22}{counts.total():>10}{cells}{share(counts, ('column', 'bound')):>20.2%}")
-    print(f"writes beside the tables that belong to nobody: {writes.share_beside(recipe.rest):.2%}")
+    print(
+        "writes beside the tables that belong to nobody and those of whole tables: "
+        f"{writes.share_beside(recipe.rest):.2%}; of whole tables (no WHERE): {writes.of_whole_tables}"
+    )
     print(f"operations: {_counter(writes.operations)}; domains: {_counter(writes.domains)}")
     print(f"outcomes of writes: {_counter(Counter(run.outcomes))}")
     _tables(recipe, writes)
@@ -69,12 +72,11 @@ def _missing(recipe: Recipe, writes: Count) -> None:
     print("\nwrites without an identity, by table, with the recipe's reason:")
     for table in sorted(writes.tables.values(), key=lambda one: -one.without):
         if table.without:
-            print(
-                f"  {table.without:>6}  {table.name:<34} {recipe.rest.get(table.name, '(no reason given)')}"
-            )
+            print(f"  {table.without:>6}  {table.name:<34} {recipe.rest.get(table.name, '(see the texts)')}")
     print("and their texts:")
     for (_, text), times in writes.missing.most_common(_SHOWN_TEXTS):
-        print(f"  {times:>6}  {' '.join(text.split())[:_TEXT_WIDTH]}")
+        reason = f"  -- {recipe.rest[text]}" if text in recipe.rest else ""
+        print(f"  {times:>6}  {text[:_TEXT_WIDTH]}{reason}")
     if len(writes.missing) > _SHOWN_TEXTS:
         print(f"  and {len(writes.missing) - _SHOWN_TEXTS} more texts")
 
@@ -101,6 +103,7 @@ def as_data(recipe: Recipe, runs: dict[str, Run], versions: dict[str, str]) -> d
                 "share_of_rows": round(share(writes.rows, ("column", "bound")), 4),
                 "share_of_texts": round(share(writes.texts, ("column", "bound")), 4),
                 "share_of_reads": round(reads.share(), 4),
+                "of_whole_tables": writes.of_whole_tables,
                 "share_beside_rest": round(writes.share_beside(recipe.rest), 4),
                 "without": {t.name: t.without for t in writes.tables.values() if t.without},
                 "tables": {

@@ -39,7 +39,7 @@ def statement(
 
 WRITES = [
     statement("orders", "orders.user_id", times=6, rows=60),
-    statement("orders", times=1, text="DELETE FROM orders"),
+    statement("orders", times=1, text="DELETE FROM orders WHERE id = ?"),
     statement("lines", times=2, bound=True),
     statement("alembic_version", times=1),
     statement("orders", "orders.user_id", kind="read", times=100),
@@ -82,6 +82,35 @@ def test_what_belongs_to_nobody_is_left_out_of_the_second_share_only_where_it_ha
     # The six writes that do name somebody still count.
     assert writes.share_beside(["alembic_version", "orders"]) == 1
     assert writes.share_beside(["a table that was not written"]) == 0.8
+    assert writes.share_beside(["DELETE FROM orders WHERE id = ?"]) == 8 / 9
+
+
+def test_emptying_a_table_is_left_out_of_the_second_share_only() -> None:
+    emptied = [
+        *WRITES,
+        statement("orders", times=7, text="DELETE FROM orders"),
+        statement("lines", times=3, text="update lines\nset note = ?"),
+    ]
+    writes = count(emptied, "write")
+    assert writes.of_whole_tables == 10
+    assert writes.share() == 8 / 20
+    assert writes.share_beside([]) == 8 / 10
+    # Once, although its table is left out as well.
+    assert writes.share_beside(["lines", "orders", "alembic_version"]) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DELETE FROM orders WHERE id = ?",
+        "UPDATE orders SET a = (SELECT b FROM c WHERE c.id = ?)",
+        "INSERT INTO orders SELECT * FROM old",
+        "DELETE FROM orders\nWHERE id = ?",
+        "UPDATEs are no statement",
+    ],
+)
+def test_a_condition_anywhere_is_a_condition(text: str) -> None:
+    assert count([statement("orders", text=text)], "write").of_whole_tables == 0
 
 
 def test_nothing_written_is_nothing_missed() -> None:
@@ -90,8 +119,10 @@ def test_nothing_written_is_nothing_missed() -> None:
 
 
 def test_missing_texts_are_listed_by_how_often_they_ran() -> None:
-    missing = count([*WRITES, statement("orders", times=5, text="DELETE FROM orders")], "write").missing
-    assert missing.most_common(1) == [(("orders", "DELETE FROM orders"), 6)]
+    missing = count(
+        [*WRITES, statement("orders", times=5, text="DELETE FROM orders WHERE id = ?")], "write"
+    ).missing
+    assert missing.most_common(1) == [(("orders", "DELETE FROM orders WHERE id = ?"), 6)]
 
 
 def test_tests_that_end_otherwise_or_did_not_run_are_named() -> None:
