@@ -43,7 +43,7 @@ def analyse(texts: Sequence[str], dialect: str, columns: Domains) -> Template | 
         if tree is None:
             return None
         analysis.add(tree, replace=replace)
-    return template_of(analysis.facts(), columns)
+    return template_of(analysis.facts(), columns, dialect)
 
 
 class _Quiet(logging.Filter):

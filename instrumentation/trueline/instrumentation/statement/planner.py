@@ -163,7 +163,7 @@ class Planner:
             facts = plain.read(scanned.pieces) if statements == 1 else None
             if facts is not None:
                 self._counts.plain += 1
-                return template_of(facts, self.columns)
+                return template_of(facts, self.columns, dialect)
             if not scanned.whole or len(scanned.pieces) > _MAX_PARSED_TOKENS or _depth(scanned) > _MAX_DEPTH:
                 return None
             self._counts.parsed += 1

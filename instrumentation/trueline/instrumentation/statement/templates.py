@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from trueline.instrumentation.identity.config import Domains
 from trueline.instrumentation.semconv import Clause, Kind
 from trueline.instrumentation.statement.facts import Comparison, Facts
 from trueline.instrumentation.statement.keys import is_key_of
+
+#: Their names of columns, and of tables nearly everywhere, mean the same in any case, quoted or not.
+_CASELESS: Final = frozenset({"sqlite", "mysql", "mariadb", "mssql"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,37 +41,50 @@ class Template:
     row_filter: tuple[SlotUse, ...]
 
 
-def template_of(facts: Facts, columns: Domains) -> Template:
+def folds_names(dialect: str) -> bool:
+    """Tell whether quoted names mean the same in another case: ``"Users"`` and ``users``."""
+    return dialect in _CASELESS
+
+
+def template_of(facts: Facts, columns: Domains, dialect: str) -> Template:
     """Return the template of what was read, with the columns that name identities."""
-    tables = facts.tables
+    fold = folds_names(dialect)
+    tables = tuple(dict.fromkeys(map(str.lower, facts.tables))) if fold else facts.tables
+    filters = tuple(dict.fromkeys(map(str.lower, facts.filters))) if fold else facts.filters
     return Template(
         kind=facts.kind,
         operation=facts.operation,
         tables=tables,
-        filters=facts.filters,
+        filters=filters,
         lock=facts.lock,
         self_update=facts.self_update,
         on_conflict=facts.on_conflict,
-        identities=tuple(_identities(facts.comparisons, columns)),
-        row_filter=tuple(_row_filter(facts.comparisons, tables[0])) if tables else (),
+        identities=tuple(_identities(facts.comparisons, columns, fold)),
+        row_filter=tuple(_row_filter(facts.comparisons, facts.tables[0], fold)) if tables else (),
     )
 
 
-def _identities(comparisons: Sequence[Comparison], columns: Domains) -> list[SlotUse]:
+def _name(one: Comparison, fold: bool) -> str:
+    name = f"{one.table}.{one.column}"
+    return name.lower() if fold else name
+
+
+def _identities(comparisons: Sequence[Comparison], columns: Domains, fold: bool) -> list[SlotUse]:
     uses: dict[SlotUse, None] = {}
     for one in comparisons:
+        # As it is written: in ownerId the capital parts two words.
         domain = columns.domain_of(one.table, one.column)
         if domain is not None:
-            name = f"{one.table}.{one.column}"
+            name = _name(one, fold)
             uses[SlotUse(name, domain, one.clause, one.slots, one.transform)] = None
     return list(uses)
 
 
-def _row_filter(comparisons: Sequence[Comparison], table: str) -> list[SlotUse]:
+def _row_filter(comparisons: Sequence[Comparison], table: str, fold: bool) -> list[SlotUse]:
     uses: dict[str, SlotUse] = {}
     for one in comparisons:
         where = one.clause is Clause.WHERE and one.certain and one.table == table
         if where and len(one.slots) == 1 and is_key_of(table, one.column):
-            name = f"{table}.{one.column}"
+            name = _name(one, fold)
             uses.setdefault(name, SlotUse(name, "", Clause.WHERE, one.slots, ""))
     return [uses[name] for name in sorted(uses)]
