@@ -40,7 +40,7 @@ from trueline.instrumentation.providers import (
 from trueline.instrumentation.runtime import Runtime
 from trueline.instrumentation.sampling import Sampler
 from trueline.instrumentation.spans import SpanBuilder
-from trueline.instrumentation.statement import Planner
+from trueline.instrumentation.statement import Planner, load_parser
 from trueline.instrumentation.support import sqlalchemy_is_supported
 
 if TYPE_CHECKING:
@@ -205,6 +205,8 @@ def _instrument(
         builder.emit(transaction, statements, settled)
 
     def idle(final: bool) -> None:
+        if not final:
+            load_parser()
         events.send()
         losses.report(emit_event, final=final)
         keeper.tick(emit_event, final=final)
