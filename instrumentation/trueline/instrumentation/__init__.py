@@ -13,6 +13,7 @@ from trueline.instrumentation.ai_calls import ai_call
 from trueline.instrumentation.binding import bind_identity, bind_message
 from trueline.instrumentation.identity import Domain, IdentityConfig
 from trueline.instrumentation.options import ConfigurationError
+from trueline.instrumentation.propagation import propagate, propagating
 from trueline.instrumentation.setup import instrument, uninstrument
 
 __all__ = [
@@ -24,5 +25,7 @@ __all__ = [
     "bind_identity",
     "bind_message",
     "instrument",
+    "propagate",
+    "propagating",
     "uninstrument",
 ]

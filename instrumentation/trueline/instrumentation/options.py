@@ -42,6 +42,7 @@ class Options:
     database_names: DatabaseNames = field(default_factory=DatabaseNames)
     sample: float = 1.0
     follow_trace_sampler: bool = False
+    threads: bool = False
 
     @property
     def base_endpoint(self) -> str:
@@ -75,6 +76,7 @@ def resolve(
     database_names: Mapping[str, str] | None = None,
     sample: float | None = None,
     follow_trace_sampler: bool | None = None,
+    threads: bool | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Options:
     """Options from arguments and environment; ConfigurationError names what is wrong."""
@@ -109,6 +111,7 @@ def resolve(
             if follow_trace_sampler is None
             else follow_trace_sampler
         ),
+        threads=_flag(environ, "TRUELINE_THREADS", False) if threads is None else threads,
     )
 
 

@@ -39,6 +39,7 @@ from trueline.instrumentation.sampling import Sampler
 from trueline.instrumentation.spans import SpanBuilder
 from trueline.instrumentation.statement import Planner
 from trueline.instrumentation.support import sqlalchemy_is_supported
+from trueline.instrumentation.threads import unwatch_threads, watch_threads
 
 logger = logging.getLogger("trueline")
 
@@ -88,6 +89,7 @@ def instrument(
     database_names: Mapping[str, str] | None = None,
     sample: float | None = None,
     follow_trace_sampler: bool | None = None,
+    threads: bool | None = None,
     tracer_provider: trace.TracerProvider | None = None,
     logger_provider: _logs.LoggerProvider | None = None,
 ) -> None:
@@ -111,6 +113,8 @@ def instrument(
             commit is sent whatever the share. Default 1.
         follow_trace_sampler: drop statements of traces that the trace sampler dropped, unless they did not
             commit. Default False: rules need every write and read of an identity.
+        threads: let threads and thread pools work under the binding and in the trace of whoever started them
+            or handed the work in. Default False.
         database_name: the operator's own name for the database, stronger than any fingerprint.
         database_names: for several databases, names by ``host:port/database`` or by fingerprint.
 
@@ -136,6 +140,7 @@ def instrument(
             database_names=database_names,
             sample=sample,
             follow_trace_sampler=follow_trace_sampler,
+            threads=threads,
         )
     except ConfigurationError:
         raise
@@ -223,6 +228,8 @@ def _instrument(
         wrap_dialects()
         listen()
         wrap_async()
+        if options.threads:
+            watch_threads()
         _installed.contrib = options.spans == "contrib" and contrib.activate(provider)
         if options.spans == "own" and "opentelemetry.instrumentation.sqlalchemy" in sys.modules:
             contrib.warn_if_doubled()
@@ -274,7 +281,7 @@ def _uninstrument() -> None:
 
     runtime.install(None)
     holder, handler = installed.runtime.holder, installed.log_handler
-    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget, unwrap_async]
+    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget, unwrap_async, unwatch_threads]
     if installed.contrib:
         steps.append(contrib.deactivate)
     steps += [
