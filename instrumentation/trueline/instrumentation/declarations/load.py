@@ -1,0 +1,64 @@
+"""Finding and reading trueline.yaml."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from trueline.instrumentation.declarations.checks import check
+from trueline.instrumentation.declarations.document import MAX_BYTES, DeclarationsError, Document, Problem
+from trueline.instrumentation.declarations.model import Declarations
+from trueline.instrumentation.declarations.schema import DECLARATIONS
+from trueline.instrumentation.declarations.spec import WRONG
+
+VARIABLE: Final = "TRUELINE_CONFIG"
+FILE_NAME: Final = "trueline.yaml"
+
+
+def find(config: str | os.PathLike[str] | None, environ: Mapping[str, str] = os.environ) -> tuple[Path, bool]:
+    """The file to read, and whether somebody named it: the argument, the variable, or the working directory's."""
+    named = os.fspath(config) if config is not None else environ.get(VARIABLE, "").strip()
+    return (Path(named).expanduser(), True) if named else (Path(FILE_NAME), False)
+
+
+def load(path: Path) -> Declarations:
+    """Read one file. Raises DeclarationsError with every problem in it, FileNotFoundError without a file."""
+    return parse(_text(path), str(path))
+
+
+def parse(text: str, path: str = FILE_NAME) -> Declarations:
+    """Read the text of a file. Raises DeclarationsError with every problem in it."""
+    document = Document(path, text)
+    document.seen((), document.root)
+    declared = DECLARATIONS.read(document, (), document.root)
+    if declared is not WRONG:
+        check(document, declared)
+    if document.problems:
+        raise DeclarationsError(sorted(document.problems, key=lambda one: (one.line, one.column)))
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
+    result: Declarations = dataclasses.replace(declared, path=path, content_hash=digest)
+    return result
+
+
+def _text(path: Path) -> str:
+    def problem(message: str) -> DeclarationsError:
+        return DeclarationsError([Problem(str(path), 1, 1, message)])
+
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise problem("this is not a file")  # a pipe would be waited for
+        if status.st_size > MAX_BYTES:
+            raise problem(f"the file is longer than {MAX_BYTES} bytes")
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise problem(f"the file cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise problem("the file is not UTF-8 text") from None
