@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from trueline.instrumentation import (
+    causes,
     connection,
     dialects,
     ending,
@@ -170,29 +171,30 @@ def transactions_outlive_their_user(patch: pytest.MonkeyPatch) -> None:
 # -- why they were rolled back ---------------------------------------------------------------------------
 
 
-@handling("connection._leaving_with, async_exit")
+@handling("causes.leaving_with, async_exit")
 def cause_of_a_rollback(patch: pytest.MonkeyPatch) -> None:
     """The exception being handled, or with which an async block is left, is the cause."""
-    patch.setattr(connection, "_leaving_with", lambda: None)
+    patch.setattr(causes, "leaving_with", lambda: None)
+    patch.setattr(connection, "leaving_with", lambda: None)
 
 
-@handling("ConnectionState._why_rolled_back")
+@handling("causes.why_left")
 def cancellation_is_abandonment(patch: pytest.MonkeyPatch) -> None:
     """CancelledError is no error of the application's: the work was abandoned."""
-    patch.setattr(connection, "asyncio", types.SimpleNamespace(CancelledError=Never))
+    patch.setattr(causes, "asyncio", types.SimpleNamespace(CancelledError=Never))
 
 
-@handling("ConnectionState.lost, ConnectionState._why_rolled_back")
+@handling("ConnectionState.lost, causes.why_left")
 def lost_or_cancelled(patch: pytest.MonkeyPatch) -> None:
     """A task cancelled in the middle of a statement loses its connection as well: either tells."""
     lost_connections(patch)
     cancellation_is_abandonment(patch)
 
 
-@handling("ConnectionState._why_rolled_back, session_rolled_back")
+@handling("causes.why_left, ConnectionState.session_rolled_back")
 def generator_exit_is_no_error(patch: pytest.MonkeyPatch) -> None:
     """GeneratorExit leaves a block without anything having gone wrong, and nobody said rollback."""
-    patch.setattr(connection, "GeneratorExit", Never, raising=False)
+    patch.setattr(causes, "GeneratorExit", Never, raising=False)
 
 
 @handling("ConnectionState.reset")

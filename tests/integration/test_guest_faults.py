@@ -248,9 +248,10 @@ HOOK_MODULES = {
     *("database_errors", "dialects", "drivers", "ending", "entry", "execution", "fingerprint", "isolation"),
     "listeners",
     *("logs", "losses", "holder", "records", "runtime", "scope", "spans", "transaction"),
+    *("causes", "statement_span", "transaction_span"),
 }
 #: Answered from a cache once they were called in this process.
-CACHED = {"spans:_counts"}
+CACHED = {"transaction_span:_counts"}
 #: Called if a statement leaves before its savepoint ends, or in our thread: it depends on the machine.
 BY_CHANCE = {"ambient:new_trace_id", "records:StatementRecord.span_id"}
 NOT_CALLED = {
@@ -262,7 +263,7 @@ NOT_CALLED = {
     "block:Block._begin": "abstract",
     "block:Block._end": "abstract",
     "connection:ConnectionState.fetch_failed": "below a guarded listener; see tests/conformance",
-    "connection:_session_rollback_is_running": "below a guarded hook; see test_outcomes_found.py",
+    "causes:session_rollback_is_running": "below a guarded hook; see test_outcomes_found.py",
     "connections:ConnectionDied.__init__": "where a server dies; see test_probe.py",
     "connections:_is_closed": "where a server dies; see test_probe.py",
     "database_errors:_class_name": "below error_facts",
@@ -280,6 +281,7 @@ NOT_CALLED = {
     "losses:Losses.add": "only where spans are lost",
     "losses:Losses.after_fork": "in a forked child",
     "spans:SpanBuilder._end_adopted": "in Trueline's thread, where the tracer provider is not the SDK's",
+    "statement_span:AdoptedSpan.attributes_beside": "below SpanBuilder._end_adopted",
     "transaction:Transaction.is_empty": "one comparison, below guarded hooks",
     "transaction:Statement.many": "a protocol",
     "transaction:Statement.span_id": "a protocol",

@@ -341,3 +341,16 @@ def test_an_adopted_span_leaves_by_its_own_provider(record: Callable[..., Record
         SQLAlchemyInstrumentor().uninstrument()
     outcomes = [(s.attributes or {}).get(semconv.TRANSACTION_OUTCOME) for s in memory.get_finished_spans()]
     assert "committed" in outcomes
+
+
+def test_a_function_that_leads_nowhere_is_said_and_the_rest_goes_on(
+    record: Callable[..., Recorder], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = IdentityConfig(derivations={"clerk": "no_such_package_at_all.ids:to_int"})
+    with caplog.at_level(logging.WARNING, "trueline"):
+        record(identities=config)
+    assert [one.getMessage() for one in caplog.records if "no_such_package" in one.getMessage()] == [
+        "trueline: identity function 'no_such_package_at_all.ids:to_int': there is no module "
+        "'no_such_package_at_all' on this process's path"
+    ]
+    assert setup.is_instrumented()

@@ -61,7 +61,10 @@ def one(value: object, *bound: BoundIdentity, extractor: IdentityExtractor = EXT
         ("6F9619FF-8B86-D011-B42D-00C04FC964FF", "uuid/upper"),
         (uuid.UUID("6f9619ff-8b86-d011-b42d-00c04fc964ff"), "uuid"),
         (b"customer-12345", "raw"),
-        (hashlib.sha256(DATA).digest(), "opaque"),
+        (hashlib.sha256(DATA).digest(), "sha256"),
+        (memoryview(hashlib.sha1(DATA).digest()), "sha1"),
+        (uuid.UUID("6f9619ff-8b86-d011-b42d-00c04fc964ff").bytes, "opaque"),
+        (" 12345 ", "fn:padded"),
         (Ticket(), "opaque"),
     ],
 )
@@ -73,7 +76,7 @@ def test_shape(value: object, encoding: str) -> None:
     ("value", "encoding"),
     [
         (RAW, "raw"),
-        (f" {RAW} ", "raw"),
+        (f" {RAW} ", "fn:padded"),
         (RAW.upper(), "raw/upper"),
         (RAW[:9], "raw/9"),
         (SHA, "sha256"),

@@ -24,6 +24,7 @@ from trueline.monitor.otlp.errors import (
 )
 
 TEXT = b"some body " * 1000
+PACKED = gzip.compress(TEXT)
 
 
 def test_known_encodings() -> None:
@@ -43,7 +44,8 @@ def test_unknown_encoding(encoding: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [TEXT, gzip.compress(TEXT)[:-9], gzip.compress(TEXT)[:5], gzip.compress(TEXT) + b"tail", b"\x1f\x8b"],
+    [TEXT, PACKED[:-9], PACKED[:5], PACKED + b"tail", b"\x1f\x8b"],
+    ids=["none", "cut", "header", "tail", "magic"],
 )
 def test_broken_gzip(body: bytes) -> None:
     with pytest.raises(MalformedBodyError):

@@ -17,9 +17,11 @@ from trueline.instrumentation.semconv import ENCODING_PATTERN
 from trueline.instrumentation.statement import Plan, Planner, parse
 from trueline.instrumentation.statement.scan import scan
 
-CORPUS: list[dict[str, Any]] = yaml.safe_load(
-    (Path(__file__).parent / "data" / "statements.yaml").read_text(encoding="utf-8")
-)
+CORPUS: list[dict[str, Any]] = [
+    entry
+    for file in sorted((Path(__file__).parent / "data" / "statements").glob("*.yaml"))
+    for entry in yaml.safe_load(file.read_text(encoding="utf-8"))
+]
 DIALECTS = st.sampled_from(["postgresql", "sqlite", "mysql", "oracle", "mssql", "no such dialect"])
 CONFIG = IdentityConfig()
 PLANNER = Planner(CONFIG, max_plans=256)

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from typing import Any
+import time
 
 import pytest
 
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
-from trueline.instrumentation.statement import Plan, Planner, parse, planner
+from trueline.instrumentation.statement import Plan, Planner
+from trueline.instrumentation.statement.budget import Budget
+from trueline.instrumentation.statement.once import Cache
 
 CONFIG = IdentityConfig()
 EXTRACTOR = IdentityExtractor(CONFIG, IdentityHasher("secret"))
 
 
-@pytest.fixture
-def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Templates that really went to the parser."""
-    seen: list[str] = []
-
-    def counting(texts: Any, dialect: str, config: IdentityConfig) -> Any:
-        seen.extend(texts)
-        return parse.analyse(texts, dialect, config)
-
-    monkeypatch.setattr(planner, "analyse", counting)
-    return seen
+def readings(one: Planner) -> int:
+    """How many statements were really read, by the parser or without it."""
+    counts = one.counts()
+    return counts["parsed"] + counts["read_plainly"]
 
 
 def test_the_same_text_gives_the_same_plan() -> None:
@@ -33,17 +29,17 @@ def test_the_same_text_gives_the_same_plan() -> None:
     assert one.plan("SELECT 1", "mysql") is not one.plan("SELECT 1", "sqlite")
 
 
-def test_literals_share_one_parse(parses: list[str]) -> None:
+def test_literals_share_one_reading() -> None:
     one = Planner(CONFIG)
     values: set[str] = set()
     for number in range(50):
         plan = one.plan(f"SELECT * FROM t WHERE user_id = 'u{number}' LIMIT {number}", "postgresql")
         values.update(EXTRACTOR.extract(plan, ()).values)
-    assert len(parses) == 1
+    assert readings(one) == 1
     assert len(values) == 50
 
 
-def test_row_counts_and_list_lengths_share_one_parse(parses: list[str]) -> None:
+def test_row_counts_and_list_lengths_share_one_reading() -> None:
     one = Planner(CONFIG)
     for rows in (1, 2, 3, 500):
         users = [f"u{row}" for row in range(rows)]
@@ -57,7 +53,7 @@ def test_row_counts_and_list_lengths_share_one_parse(parses: list[str]) -> None:
         assert (
             EXTRACTOR.extract(plan, {f"user_id_1_{row + 1}": u for row, u in enumerate(users)}).count == rows
         )
-    assert len(parses) == 2
+    assert readings(one) == 2
 
 
 def test_thousands_of_rows_are_counted() -> None:
@@ -96,7 +92,8 @@ def test_long_texts_are_not_kept_as_keys() -> None:
     text = "SELECT " + ", ".join(f"column_number_{number}" for number in range(500)) + " FROM t"
     plan = one.plan(text, "sqlite")
     assert plan is one.plan(str(text.encode(), "utf-8"), "sqlite")
-    assert all(len(key) <= 4096 for _, key in one._plans)
+    assert all(sum(len(part) for part in key if isinstance(part, str)) <= 4200 for key in one._plans)
+    assert plan is not one.plan(text + " WHERE a = 1", "sqlite")
 
 
 def test_threads_agree() -> None:
@@ -134,3 +131,116 @@ def test_row_keys() -> None:
     assert EXTRACTOR.row_key(either, (1, 7, 8)) == ""
     other = one.plan("UPDATE budgets SET n = ? WHERE id = ?", "sqlite")
     assert EXTRACTOR.row_key(other, (1, 7)) != key
+
+
+class Clock:
+    """Time that goes on when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_beyond_the_budget_only_first_words_are_read() -> None:
+    clock = Clock()
+    budget = Budget(share=0.1, saved=1.0, clock=clock)
+    one = Planner(CONFIG, budget=budget)
+    known = one.plan("SELECT * FROM t WHERE user_id = ?", "sqlite")
+    budget.spend(2.0)
+    assert one.plan("SELECT * FROM t WHERE user_id = ?", "sqlite") is known
+    glance = one.plan("UPDATE s SET a = 'secret' WHERE user_id = 'u1'", "sqlite")
+    assert (glance.kind, glance.operation, glance.tables) == ("write", "UPDATE", ("s",))
+    assert (glance.complete, glance.identities) == (False, ())
+    assert "secret" not in glance.text
+    assert one.plan("ROLLBACK TO SAVEPOINT a", "sqlite").control == "rollback_to_savepoint"
+    assert one.plan("SELECT 'unfinished" + "x" * 1000, "sqlite").text == "SELECT ?"
+    assert one.counts()["over_budget"] == 3
+    clock.now = 15.0  # a tenth of it: what was spent too much, and a little
+    whole = one.plan("UPDATE s SET a = 'secret' WHERE user_id = 'u1'", "sqlite")
+    assert (whole.complete, len(whole.identities)) == (True, 1)
+
+
+def test_a_thousand_new_texts_stay_within_the_budget() -> None:
+    """Frozen time, so that nothing is earned: what is spent is what was saved, and then glances."""
+    one = Planner(CONFIG, budget=Budget(share=0.1, saved=0.02, clock=Clock()))
+    for number in range(1000):
+        one.plan(f"SELECT a FROM t{number} WHERE user_id IN (SELECT id FROM u{number})", "postgresql")
+    counts = one.counts()
+    assert counts["over_budget"] > 500
+    assert counts["made"] + counts["over_budget"] == 1000
+    assert counts["made"] == counts["parsed"]
+
+
+@pytest.mark.parametrize("rounds", range(3))
+def test_threads_that_meet_read_a_text_once(rounds: int) -> None:
+    one = Planner(CONFIG)
+    start = threading.Barrier(4)
+    columns = ", ".join(f"coalesce(c{number}, {number})" for number in range(60))
+    text = f"SELECT {columns} FROM t{rounds} WHERE user_id = 'u'"  # milliseconds for the parser
+    found: list[Plan] = []
+
+    def work() -> None:
+        start.wait()
+        found.append(one.plan(text, "postgresql"))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(plan) for plan in found}) == 1
+    assert (one.counts()["made"], len(found)) == (1, 4)
+
+
+def test_nobody_waits_for_a_thread_that_is_gone() -> None:
+    """As after a fork in the middle of a plan: the value is made after a moment."""
+    cache: Cache[str, int] = Cache(8)
+    inside, leave = threading.Event(), threading.Event()
+
+    def never() -> tuple[int, bool]:
+        inside.set()
+        leave.wait(30)
+        return 1, True
+
+    thread = threading.Thread(target=lambda: cache.get("a", never), daemon=True)
+    thread.start()
+    assert inside.wait(30)
+    begun = time.monotonic()
+    assert cache.get("a", lambda: (2, True)) == 2
+    assert cache.get("b", lambda: (3, True)) == 3
+    assert time.monotonic() - begun < 5
+    leave.set()
+    thread.join(30)
+
+
+def test_making_a_value_while_making_it() -> None:
+    """A signal handler or a finalizer that runs the same statement in the middle of its first plan."""
+    cache: Cache[str, int] = Cache(8)
+    begun = time.monotonic()
+    assert cache.get("a", lambda: (cache.get("a", lambda: (1, True)) + 1, True)) == 2
+    assert time.monotonic() - begun < 5
+    assert cache.values == {"a": 2}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_plans_after_a_fork() -> None:
+    one = Planner(CONFIG)
+    one.plan("SELECT * FROM t WHERE user_id = ?", "sqlite")
+    child = os.fork()
+    if child == 0:
+        ok = one.plan("SELECT * FROM s WHERE user_id = ?", "sqlite").tables == ("s",)
+        os._exit(0 if ok else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_failure_to_make_leaves_nothing_behind() -> None:
+    cache: Cache[str, int] = Cache(8)
+
+    def fails() -> tuple[int, bool]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.get("a", fails)
+    assert cache.get("a", lambda: (1, True)) == 1

@@ -7,13 +7,17 @@ anew. The listeners translate SQLAlchemy's events into calls of this class; it d
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trueline.instrumentation import ambient, scope
-from trueline.instrumentation.block import qualified_name
+from trueline.instrumentation.causes import (
+    Why,
+    cause_of,
+    leaving_with,
+    session_rollback_is_running,
+    why_left,
+)
 from trueline.instrumentation.database import DatabaseFacts
 from trueline.instrumentation.database_errors import error_facts
 from trueline.instrumentation.drivers import (
@@ -37,16 +41,7 @@ if TYPE_CHECKING:
     from trueline.instrumentation.statement import Plan
 
 INFO_KEY = "trueline"
-MAX_CAUSES = 8
-#: Between the driver's rollback and the session's there are about ten.
-_MAX_FRAMES = 40
-
-# These end a block without anything having gone wrong in it.
-_NOT_ERRORS = (StopIteration, StopAsyncIteration)
 _OPEN = (DriverStatus.IN_TRANSACTION, DriverStatus.IN_ERROR)
-
-#: Why a rollback happens: the reason, and the exception that caused it.
-Why = tuple[Reason, Cause | None]
 
 
 class ConnectionState:
@@ -374,7 +369,7 @@ class ConnectionState:
         elif raised or self._status(dbapi_connection) not in _OPEN:
             with transaction.lock:
                 transaction.rolled_back(*why)
-            if raised and _session_rollback_is_running():
+            if raised and session_rollback_is_running():
                 # The session's own event, which says so otherwise, does not come then.
                 self.session_rolled_back()
             if self.returning:
@@ -386,21 +381,14 @@ class ConnectionState:
         if self.returning:
             # Nobody closed the connection: the pool found it, after its holder was collected.
             return Reason.ABANDONED, None
-        error = _leaving_with()
-        if isinstance(error, GeneratorExit):
-            # A generator was closed before it was done: nobody asked for a rollback.
-            return Reason.NOT_COMMITTED, None
-        if error is not None and not isinstance(error, _NOT_ERRORS):
-            abandoned = isinstance(error, asyncio.CancelledError)
-            return (Reason.ABANDONED if abandoned else Reason.EXCEPTION), cause_of(error)
-        return (Reason.NOT_COMMITTED if self.owned_by_session else Reason.EXPLICIT), None
+        return why_left() or ((Reason.NOT_COMMITTED if self.owned_by_session else Reason.EXPLICIT), None)
 
     def session_rolled_back(self) -> None:
         """The ORM session that owns the transaction was rolled back by a call, not by being closed."""
         transaction = self.transaction
         if transaction is None or not self.owned_by_session:
             return
-        if not isinstance(_leaving_with(), GeneratorExit):
+        if not isinstance(leaving_with(), GeneratorExit):
             with transaction.lock:
                 transaction.correct(Reason.EXPLICIT)
 
@@ -490,23 +478,6 @@ class ConnectionState:
             report("connection.del", error)
 
 
-def _leaving_with() -> BaseException | None:
-    """The exception that is being handled here, or with which an async block is being left."""
-    return sys.exc_info()[1] or scope.leaving_with()
-
-
-def _session_rollback_is_running() -> bool:
-    """Whether an ORM session's rollback() is among the callers, and not its close()."""
-    frame = sys._getframe()
-    for _ in range(_MAX_FRAMES):
-        if frame.f_code.co_name == "rollback" and frame.f_globals.get("__name__") == "sqlalchemy.orm.session":
-            return True
-        if frame.f_back is None:
-            return False
-        frame = frame.f_back
-    return False
-
-
 def _raw(connection: Any) -> Any:
     """The driver's connection behind SQLAlchemy's."""
     return connection.connection.dbapi_connection
@@ -521,19 +492,3 @@ def info_of(connection: Any) -> dict[str, Any] | None:
     except NotImplementedError:
         return None
     return info if isinstance(info, dict) else None
-
-
-def cause_of(error: BaseException) -> Cause:
-    """Class names of an exception and of what it was raised from; the exception is not kept.
-
-    SQLAlchemy's wrapper names the driver's exception as its cause already (``raise ... from``).
-    """
-    chain: list[str] = []
-    from_ai = False
-    current: BaseException | None = error
-    while current is not None and len(chain) < MAX_CAUSES:
-        chain.append(qualified_name(type(current)))
-        from_ai = from_ai or scope.came_from_ai(current)
-        suppressed = current.__suppress_context__
-        current = current.__cause__ or (None if suppressed else current.__context__)
-    return Cause(chain[0], tuple(chain), from_ai)

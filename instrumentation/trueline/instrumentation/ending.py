@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from trueline.instrumentation import runtime
-from trueline.instrumentation.connection import INFO_KEY, ConnectionState, Why
+from trueline.instrumentation.causes import Why
+from trueline.instrumentation.connection import INFO_KEY, ConnectionState
 from trueline.instrumentation.guard import guarded, swallow
 
 

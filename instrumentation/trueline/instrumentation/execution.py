@@ -88,7 +88,7 @@ def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any
         if adopted is not None:
             adopted = adopt(adopted)
         many = context.executemany
-        plan = current.planner.plan(statement, state.system)
+        plan = current.planner.plan(statement, state.system, context)
         identities = EMPTY
         if plan.identities:
             identities = current.extractor.extract(plan, parameters, executemany=many, bound=whom)
@@ -127,7 +127,7 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
         if adopted is not None:
             adopted = adopt(adopted)
         many = context.executemany
-        plan = current.planner.plan(statement, state.system)
+        plan = current.planner.plan(statement, state.system, context)
         extractor = current.extractor
         record = StatementRecord(
             plan,

@@ -56,6 +56,7 @@ class _Installed:
     flush: Callable[[], None]
     contrib: bool
     samples: bool
+    options: Options
 
 
 _installed: _Installed | None = None
@@ -90,6 +91,7 @@ def instrument(
     sample: float | None = None,
     follow_trace_sampler: bool | None = None,
     threads: bool | None = None,
+    config: str | os.PathLike[str] | None = None,
     tracer_provider: trace.TracerProvider | None = None,
     logger_provider: _logs.LoggerProvider | None = None,
 ) -> None:
@@ -113,6 +115,9 @@ def instrument(
             commit is sent whatever the share. Default 1.
         follow_trace_sampler: drop statements of traces that the trace sampler dropped, unless they did not
             commit. Default False: rules need every write and read of an identity.
+        config: a file of declarations; TRUELINE_CONFIG, else trueline.yaml in the working directory, if it is
+            there. Arguments and variables go before what it says. One that cannot be used is left out, and
+            one log sentence says why.
         threads: let threads and thread pools work under the binding and in the trace of whoever started them
             or handed the work in. Default False.
         database_name: the operator's own name for the database, stronger than any fingerprint.
@@ -141,6 +146,7 @@ def instrument(
             sample=sample,
             follow_trace_sampler=follow_trace_sampler,
             threads=threads,
+            config=config,
         )
     except ConfigurationError:
         raise
@@ -164,6 +170,8 @@ def _instrument(
     from trueline.instrumentation.dialects import wrap_dialects
     from trueline.instrumentation.listeners import listen
 
+    for mistake in options.identities.mistakes():
+        logger.warning("trueline: %s", mistake)
     losses = Losses()
     provider = tracer_provider(options, given_tracers, losses)
     loggers = logger_provider(options, given_loggers)
@@ -221,7 +229,15 @@ def _instrument(
     flush = lifecycle.bounded(lambda: _flush(provider, loggers), lambda: patience(options.base_endpoint))
     lifecycle.at_flush(flush)
     _installed = _Installed(
-        current, provider, loggers, processor, handler, flush, contrib=False, samples=builder.samples
+        current,
+        provider,
+        loggers,
+        processor,
+        handler,
+        flush,
+        contrib=False,
+        samples=builder.samples,
+        options=options,
     )
     try:
         runtime.install(current)
@@ -317,7 +333,8 @@ def status() -> dict[str, Any]:
     """What Trueline did in this process: internal errors, losses by reason, and work that it could not see.
 
     ``unseen`` counts ``checkouts`` of connections on which no statement of SQLAlchemy's ran, and
-    ``transactions`` that the driver had open when such a connection was given back.
+    ``transactions`` that the driver had open when such a connection was given back. ``statements`` tells how
+    new texts were read; those ``over_budget`` were only glanced at.
     """
     from trueline.instrumentation.guard import internal_errors
 
@@ -326,4 +343,13 @@ def status() -> dict[str, Any]:
         "internal_errors": dict(internal_errors),
         "losses": dict(_installed.runtime.holder.losses.total) if _installed is not None else {},
         "unseen": dict(_installed.runtime.holder.unseen) if _installed is not None else {},
+        "declarations": {} if _installed is None else _declarations(_installed.options),
+        "statements": _installed.runtime.planner.counts() if _installed is not None else {},
     }
+
+
+def _declarations(options: Options) -> dict[str, str]:
+    declared = options.declarations
+    if declared is not None:
+        return {"path": declared.path, "sha256": declared.content_hash}
+    return {"problem": options.declarations_problem} if options.declarations_problem else {}

@@ -5,12 +5,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from trueline.instrumentation.database_names import DatabaseNames
 from trueline.instrumentation.declarations.document import Document, Where
 from trueline.instrumentation.declarations.model import Declarations
 from trueline.instrumentation.declarations.schema import DEFAULT_DOMAINS
 from trueline.instrumentation.identity.config import IdentityConfig
+from trueline.instrumentation.identity.forms import UUID_NAMESPACES
+
+#: Forms that are recognised without being declared.
+_FORMS: Final = ("padded", "recased", "lower", "sha256", "sha1", "md5")
 
 
 def check(document: Document, declared: Declarations) -> None:
@@ -24,7 +29,7 @@ def check(document: Document, declared: Declarations) -> None:
 
 def _domains(document: Document, declared: Declarations) -> None:
     known = (*DEFAULT_DOMAINS, *declared.domains)
-    uses: list[tuple[Where, str]] = []
+    uses: list[tuple[Where, str]] = [(("resolver", domain), domain) for domain in declared.resolver]
     for name, column in declared.columns.items():
         uses.append((("columns", name), column.domain))
     for name, table in declared.tables.items():
@@ -51,15 +56,32 @@ def _columns(document: Document, declared: Declarations) -> None:
             IdentityConfig(exclude=[name])
         except ValueError as error:
             document.complain(("exclude", index), str(error))
-    named = {"fn": declared.derivations, "hmac": declared.hmac_keys}
-    under = {"fn": "derivations", "hmac": "hmac_keys"}
     for name, column in declared.columns.items():
         for index, encoding in enumerate(column.encodings):
-            kind, separator, key = encoding.partition("/")[0].partition(":")
-            # Namespaces of UUID5 are the instrumentation's.
-            if separator and key not in named[kind] and not key.startswith("uuid5."):
-                where = ("columns", name, "encodings", index)
-                document.complain(where, f"{kind}:{key} is declared nowhere: add {key} to {under[kind]}")
+            missing = _undeclared(encoding, declared)
+            if missing:
+                document.complain(("columns", name, "encodings", index), missing)
+
+
+def _undeclared(encoding: str, declared: Declarations) -> str:
+    """Why an encoding's name is not known, "" if it is."""
+    kind, separator, name = encoding.partition("/")[0].partition(":")
+    if not separator:
+        return ""
+    if kind == "fn" and name.startswith(("hmac.", "uuid5.")):
+        kind, _, name = name.partition(".")
+    known = {
+        "fn": (*declared.derivations, *_FORMS),
+        "hmac": tuple(declared.hmac_keys),
+        "uuid5": (*UUID_NAMESPACES, *declared.uuid_namespaces),
+    }[kind]
+    # What follows the name says what was done to it: fn:short_id.mod10.
+    if any(name == one or name.startswith(f"{one}.") for one in known):
+        return ""
+    section = {"fn": "derivations", "hmac": "hmac_keys", "uuid5": "uuid_namespaces"}[kind]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? Otherwise add" if near else "add"
+    return f"{encoding} names nothing that is declared: {hint} {name} to {section}"
 
 
 def _keys(document: Document, declared: Declarations) -> None:

@@ -115,7 +115,9 @@ class Declarations:
     columns: Mapping[str, ColumnDeclaration] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     derivations: Mapping[str, str] = field(default_factory=dict)
-    resolver: str = ""
+    #: By domain; "" is for all.
+    resolver: Mapping[str, str] = field(default_factory=dict)
+    uuid_namespaces: Mapping[str, str] = field(default_factory=dict)
     hmac_keys: Mapping[str, KeySource] = field(default_factory=dict)
     databases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tables: Mapping[str, TableDeclaration] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from trueline.instrumentation.declarations.spec import (
     ListOf,
     MapOf,
     Moment,
+    OneOrMap,
     Record,
     Text,
 )
@@ -121,11 +122,16 @@ DECLARATIONS: Final = Record(
         "exclude": Field(ListOf(_COLUMN, one=True), "Columns that look like identities and are none."),
         "derivations": Field(
             MapOf(_NAME, _FUNCTION),
-            "Functions of the application that make what a column holds from the raw identity; encoding fn:NAME.",
+            "Functions of the application that make a column's value from the raw one; encoding fn:NAME.",
         ),
         "resolver": Field(
-            _FUNCTION,
-            "Function of the application from (domain, table.column, value) to the raw identity or None.",
+            OneOrMap(_FUNCTION, MapOf(_DOMAIN, _FUNCTION)),
+            "Function of the application, or one for each domain, from (domain, table.column, value) to the "
+            "raw identity or None.",
+        ),
+        "uuid_namespaces": Field(
+            MapOf(_NAME, Text("a UUID", r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")),
+            "Namespaces of UUID5 by name, beside dns, url, oid and x500; encoding fn:uuid5.NAME.",
         ),
         "hmac_keys": Field(
             MapOf(_NAME, _KEY), "Keys of HMAC-SHA-256 by name, by where they are kept; encoding hmac:NAME."
@@ -135,7 +141,7 @@ DECLARATIONS: Final = Record(
                 _DATABASE,
                 ListOf(Text("host:port/database, host/database, /database or a fingerprint"), one=True),
             ),
-            "Your names for databases, each with its places and fingerprints. What shares a name is one database.",
+            "Your names for databases, with places and fingerprints. What shares a name is one database.",
         ),
         "tables": Field(
             MapOf(

@@ -7,13 +7,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from trueline.instrumentation.declarations import load
-from trueline.instrumentation.declarations.document import DeclarationsError
-from trueline.instrumentation.declarations.model import Declarations, KeySource
+from trueline.instrumentation.declarations import place
 from trueline.instrumentation.guard import report
 from trueline.instrumentation.identity import Domain, IdentityConfig
+
+if TYPE_CHECKING:
+    from trueline.instrumentation.declarations.model import Declarations, KeySource
 
 logger = logging.getLogger("trueline")
 _WAY_ON: Final = "it goes on without declarations"
@@ -32,21 +33,39 @@ def load_for_service(
 ) -> Loaded:
     """Read the file, if there is one. Never raises; one log sentence says what is wrong."""
     try:
-        path, named = load.find(config, environ)
-        try:
-            return Loaded(load.load(path))
-        except FileNotFoundError:
-            if not named:
-                return Loaded()
-            source = "config" if config is not None else load.VARIABLE
-            return _without(f"there is no file {path} ({source})")
-        except DeclarationsError as error:
-            return _without(str(error))
-        except ImportError:
-            return _without(f"{path} cannot be read without PyYAML (pip install pyyaml)")
+        path, named = place.find(config, environ)
+        if path.exists():
+            return _read(path)
+        if not named:
+            return Loaded()
+        return _without(f"there is no file {path} ({'config' if config is not None else place.VARIABLE})")
     except Exception as error:
         report("declarations.load", error)
         return _without("the declarations cannot be read")
+
+
+def _read(path: Path) -> Loaded:
+    # Here and not above: a service without a file never loads it.
+    from trueline.instrumentation.declarations.document import DeclarationsError
+    from trueline.instrumentation.declarations.reading import load
+
+    try:
+        return Loaded(load(path))
+    except DeclarationsError as error:
+        return _without(str(error))
+    except ImportError:
+        return _without(f"{path} cannot be read without PyYAML (pip install pyyaml)")
+
+
+def declared_identities(declared: Declarations | None, environ: Mapping[str, str]) -> IdentityConfig:
+    """What the file says about identities; the defaults where there is none. Never raises."""
+    if declared is None:
+        return IdentityConfig()
+    try:
+        return identity_config(declared, environ)
+    except Exception as error:
+        logger.warning("trueline: %s: %s; it goes on with the default identities", declared.path, error)
+        return IdentityConfig()
 
 
 def identity_config(declared: Declarations, environ: Mapping[str, str] = os.environ) -> IdentityConfig:
@@ -63,13 +82,14 @@ def identity_config(declared: Declarations, environ: Mapping[str, str] = os.envi
         columns={name: column.domain for name, column in declared.columns.items()},
         domains={name: Domain(plain=domain.plain) for name, domain in declared.domains.items()},
         derivations=dict(declared.derivations),
-        resolver=declared.resolver or None,
+        resolver=dict(declared.resolver) or None,
         exclude=declared.exclude,
         hmac_keys=keys,
+        uuid_namespaces=dict(declared.uuid_namespaces),
     )
 
 
-def database_names(declared: Declarations) -> dict[str, str]:
+def names_by_place(declared: Declarations) -> dict[str, str]:
     """Names of databases by place and by fingerprint."""
     return {place: name for name, places in declared.databases.items() for place in places}
 

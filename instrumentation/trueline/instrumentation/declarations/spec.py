@@ -1,4 +1,4 @@
-"""What may stand in a file: small descriptions that read it, and that tell editors the same as JSON Schema."""
+"""What may stand in a file: descriptions that read it, and that tell editors the same as JSON Schema."""
 
 from __future__ import annotations
 
@@ -188,6 +188,25 @@ class MapOf:
         """An object."""
         names = {"pattern": self.key.json_schema()["pattern"]}
         return {"type": "object", "propertyNames": names, "additionalProperties": self.value.json_schema()}
+
+
+@dataclass(frozen=True, slots=True)
+class OneOrMap:
+    """One value for everything, or one by name; the one is read as the name ""."""
+
+    one: Text
+    by_name: MapOf
+
+    def read(self, document: Document, where: Where, node: Any) -> Any:
+        """A dict."""
+        if isinstance(node.value, list):
+            return self.by_name.read(document, where, node)
+        value = self.one.read(document, where, node)
+        return WRONG if value is WRONG else {"": value}
+
+    def json_schema(self) -> dict[str, Any]:
+        """Either."""
+        return {"anyOf": [self.one.json_schema(), self.by_name.json_schema()]}
 
 
 @dataclass(frozen=True, slots=True)

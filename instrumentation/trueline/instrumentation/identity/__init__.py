@@ -2,13 +2,9 @@
 
 from trueline.instrumentation.identity.canonical import canonicalize
 from trueline.instrumentation.identity.config import Domain, IdentityConfig
-from trueline.instrumentation.identity.extraction import (
-    EMPTY,
-    BoundIdentity,
-    Identities,
-    IdentityExtractor,
-)
+from trueline.instrumentation.identity.extraction import IdentityExtractor
 from trueline.instrumentation.identity.hashing import IdentityHasher
+from trueline.instrumentation.identity.identities import EMPTY, BoundIdentity, Identities
 
 __all__ = [
     "EMPTY",

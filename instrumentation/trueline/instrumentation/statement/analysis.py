@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from sqlglot import exp
 
 from trueline.instrumentation.semconv import Clause, Kind
+from trueline.instrumentation.statement.facts import BOOKKEEPING, Comparison, Facts
 from trueline.instrumentation.statement.names import identifier, table_name
 from trueline.instrumentation.statement.scopes import ColumnName, Scope, Scopes, Values
 from trueline.instrumentation.statement.trees import (
@@ -21,23 +21,6 @@ from trueline.instrumentation.statement.trees import (
 )
 
 _QUERIES: Final = (exp.Select, exp.Insert, exp.Update, exp.Delete, exp.Merge)
-#: Columns that say when or how often a row changed, not what it holds.
-_BOOKKEEPING: Final = re.compile(
-    r"(?:.*_)?(?:updated|modified|changed|touched)(?:_(?:at|on|by|date|time))?|.*_at"
-    r"|(?:row_?|lock_)?version|revision|etag"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A column that equals values in a filter, or is set to them. ``certain``: every row touched has it."""
-
-    table: str
-    column: str
-    clause: Clause
-    slots: tuple[int, ...]
-    transform: str = ""
-    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +53,21 @@ class Analysis:
         self._copies: list[tuple[list[ColumnName], exp.Expression]] = []
         self._scopes: Scopes
 
-    def tables(self) -> list[str]:
-        """Return the written tables, then the others, each in order of appearance."""
-        return [*self._written, *(table for table in self._read if table not in self._written)]
+    def facts(self) -> Facts:
+        """Return what was found.
+
+        Tables: the written ones, then the others, those of a query before those of queries inside it.
+        """
+        return Facts(
+            kind=self.kind,
+            operation=self.operation,
+            tables=(*self._written, *(table for table in self._read if table not in self._written)),
+            filters=tuple(self.filters),
+            lock=self.lock,
+            self_update=self.self_update,
+            on_conflict=self.on_conflict,
+            comparisons=self.comparisons,
+        )
 
     def add(self, tree: exp.Expression, *, replace: bool = False) -> None:
         """Note one statement. ``replace``: it was a REPLACE, rewritten for the parser."""
@@ -238,10 +233,17 @@ class Analysis:
 
     def _copy(self, columns: list[ColumnName], query: exp.Expression) -> None:
         """INSERT ... SELECT: a column is set to a value, or to one that the SELECT's filter holds fixed."""
-        while isinstance(query, exp.Subquery | exp.SetOperation):
-            query = query.this
-        if not isinstance(query, exp.Select):
-            return
+        stack = [query]
+        while stack:
+            query = stack.pop()
+            if isinstance(query, exp.Subquery | exp.SetOperation):
+                # of INTERSECT and EXCEPT only the first query gives rows
+                both = isinstance(query, exp.Union) and isinstance(query.expression, exp.Expression)
+                stack.extend([query.expression, query.this] if both else [query.this])
+            elif isinstance(query, exp.Select):
+                self._copy_select(columns, query)
+
+    def _copy_select(self, columns: list[ColumnName], query: exp.Select) -> None:
         scope = self._scopes.of(query, None)
         for column, output in zip(columns, query.expressions, strict=False):
             values = self._scopes.values(output, scope)
@@ -292,7 +294,7 @@ class Analysis:
             self._set(column, values)
             if values is None and self._mentions(value, column, scope):
                 own += 1
-            elif not _BOOKKEEPING.fullmatch(column.column.lower()) and depends_on_input(value):
+            elif not BOOKKEEPING.fullmatch(column.column.lower()) and depends_on_input(value):
                 others += 1
         if not pairs:
             self._written[target] = None

@@ -57,6 +57,8 @@ def read(tokens: Sequence[Token]) -> Reading:
     if first == "WITH":
         first = next((word for word in words if word in _WRITE), "SELECT")
     if first in _WRITE:
+        if first in ("LOAD", "REFRESH"):
+            return Reading(Kind.WRITE, first, _names_after(tokens, words, ("TABLE", "VIEW")))
         return Reading(Kind.WRITE, first, _dml_tables(tokens, words))
     if first in _READ:
         return Reading(Kind.READ, first, _names_after(tokens, words, ("FROM", "JOIN")))

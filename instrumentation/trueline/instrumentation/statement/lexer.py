@@ -8,8 +8,13 @@ from typing import Final
 
 from trueline.instrumentation.statement.folding import Repeats, find_repeats
 
-#: Beyond so many tokens the rest of a text is not read; a parser would take too long for it anyway.
-MAX_TOKENS: Final = 10_000
+#: Beyond so many tokens the rest of a text is not read: at two microseconds a token that is enough.
+MAX_TOKENS: Final = 4000
+#: Of a text longer than this many characters no more tokens than that: it is full of values.
+_LARGE: Final = 65_536
+_MAX_TOKENS_OF_LARGE: Final = 800
+#: Listed values and rows of values that are looked at one by one; the rest is stepped over and counted.
+_MAX_UNITS: Final = 32
 
 _COMMENT: Final = r"(?P<comment>--[^\n]*+|/\*)"
 _COMMENT_MYSQL: Final = r"(?P<comment>--(?=\s|\Z)[^\n]*+|\#[^\n]*+|/\*)"
@@ -17,7 +22,7 @@ _WORD: Final = r"(?P<word>(?![eEbBxXnN]'|[uU]&')[^\W\d][\w$]*+)"
 _STRING: Final = r"[bBxXnN]?'(?>[^']+|'')*+(?:'|\Z)|[uU]&'(?>[^']+|'')*+(?:'|\Z)"
 _STRING_ESCAPED: Final = r"[eE]'(?>[^'\\]+|\\.|'')*+(?:'|\\?\Z)"
 _STRING_MYSQL: Final = r"[bBxXnN]?'(?>[^'\\]+|\\.|'')*+(?:'|\\?\Z)|\"(?>[^\"\\]+|\\.|\"\")*+(?:\"|\\?\Z)"
-_STRING_DOLLAR: Final = r"\$(?P<tag>(?:[^\W\d]\w*+)?)\$(?s:.)*?(?:\$(?P=tag)\$|\Z)"
+_STRING_DOLLAR: Final = r"\$(?P<tag>(?:[^\W\d]\w*+)?)\$(?>[^$]+|\$(?!(?P=tag)\$))*+(?:\$(?P=tag)\$|\Z)"
 _QUOTED: Final = r"\"(?>[^\"]+|\"\")*+(?:\"|\Z)"
 _QUOTED_TICK: Final = r"`(?>[^`]+|``)*+(?:`|\Z)"
 _QUOTED_BRACKET: Final = r"\[[^\]]*+(?:\]|\Z)"
@@ -25,6 +30,8 @@ _NUMBER: Final = r"(?P<number>0[xX][0-9a-fA-F]+|(?:\d[\d_]*+(?:\.\d*+)?|\.\d++)(
 _PERCENT: Final = r"%\((?P<name>[^()]*+)\)[a-zA-Z]|%[sbt](?!\w)"
 _COLON: Final = r"(?<![\w\])]):[^\W\d]\w*+"
 _DOLLAR: Final = r"\$\d++"
+#: Rows and elements of nothing but numbers, strings and constants.
+_PLAIN_NUMBER: Final = r"[-+]?[\d.]++(?:[eE][-+]?\d++)?|NULL|null|TRUE|true|FALSE|false"
 _OPERATOR: Final = r"(?P<op>::|<=>|<>|!=|<=|>=|==|%%|.)"
 
 
@@ -70,6 +77,18 @@ OTHER: Final = _pattern(
     quoted=(_QUOTED, _QUOTED_TICK),
     placeholders=(r"\?\d*+", _PERCENT, _DOLLAR, r"(?<![\w\])]):\w++", r"@[^\W\d]\w*+"),
 )
+
+
+def _rest(string: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return what matches the rest of a list up to its parenthesis, and the rest of rows."""
+    value = rf"(?:{_PLAIN_NUMBER}|{string})"
+    values = rf"\s*+{value}\s*+(?:,\s*+{value}\s*+)*+"
+    row = rf"\s*+\({values}\)\s*+"
+    return re.compile(rf"{values}(?=\))", re.DOTALL), re.compile(rf"{row}(?:,{row})*+", re.DOTALL)
+
+
+_REST: Final = _rest(r"'(?>[^']+|'')*+'")
+_REST_MYSQL: Final = _rest(r"'(?>[^'\\]+|\\.|'')*+'")
 
 #: Patterns by SQLAlchemy's dialect name, anything else is OTHER.
 LEXERS: Final[dict[str, re.Pattern[str]]] = {
@@ -122,7 +141,7 @@ class Token:
     """One token. ``template`` is how the parser is to see it; ``space``: blank or comment stood before it.
 
     Of placeholders, ``key`` is the name, or the position where the text says it, or None: the next one.
-    ``repeats`` is set on the tokens of a unit whose repetitions follow it and were left out.
+    ``hidden``: a name that may be a value, not to be shown. ``repeats`` is set on the tokens of a unit whose repetitions follow it and were left out.
     """
 
     kind: str
@@ -133,6 +152,7 @@ class Token:
     space: bool
     key: int | str | None = None
     repeats: Repeats | None = None
+    hidden: bool = False
 
 
 @dataclass(slots=True)
@@ -144,19 +164,36 @@ class _List:
     rows: bool
 
 
-def lex(text: str, dialect: str) -> tuple[list[Token], bool]:
-    """Return the tokens of a text and whether it was read to its end."""
-    return _Lexer(text, dialect).run()
+@dataclass(slots=True)
+class _Bulk:
+    """The list that is being read: depth of its commas, VALUES or IN, the current unit's first token."""
+
+    depth: int
+    rows: bool
+    first: int
+    units: int = 1
+
+
+def lex(text: str, dialect: str, limit: int = 0) -> tuple[list[Token], bool, bool]:
+    """Return the tokens of a text, about ``limit`` at most, whether it was read to its end, and else whether
+    it was cut in a list of values, so that what stands before is a whole statement.
+    """
+    lexer = _Lexer(text, dialect, limit)
+    tokens, complete = lexer.run()
+    return tokens, complete, lexer.cut_in_list
 
 
 class _Lexer:
-    def __init__(self, text: str, dialect: str) -> None:
+    def __init__(self, text: str, dialect: str, limit: int) -> None:
         self._text = text
+        self._limit = limit or (MAX_TOKENS if len(text) <= _LARGE else _MAX_TOKENS_OF_LARGE)
         self._pattern = LEXERS.get(dialect, OTHER)
         self._tokens: list[Token] = []
         self._position = 0
         self._space = False
+        self.cut_in_list = False
         self._list: _List | None = None
+        self._bulk: _Bulk | None = None
         # For each open parenthesis: does it hold listed values? And did the one closed last?
         self._parens: list[bool] = []
         self._closed_listed = False
@@ -164,7 +201,7 @@ class _Lexer:
     def run(self) -> tuple[list[Token], bool]:
         text, match = self._text, self._pattern.match
         length = len(text)
-        for _ in range(MAX_TOKENS):
+        while len(self._tokens) < self._limit:
             if self._position >= length:
                 return self._tokens, True
             found = match(text, self._position)
@@ -181,7 +218,23 @@ class _Lexer:
                     self._position = comment_end(text, start, nested=nested)
             elif kind != "end":
                 self._add(kind, text[start:end], start)
-        return self._tokens, self._position >= length
+        complete = self._limit > 0 and self._position >= length
+        if not complete:
+            self._close()
+        return self._tokens, complete
+
+    def _close(self) -> None:
+        """End the list of values in which a text was cut, so that what stands before it can be read."""
+        bulk = self._bulk
+        if bulk is None or len(self._parens) < bulk.depth:
+            return
+        self.cut_in_list = True
+        if bulk.rows:
+            return  # rows before an unfinished one are a statement
+        if self._limit:  # the element that was being read
+            del self._tokens[max(bulk.first - 1, 0) :]
+        for _ in range(bulk.depth):
+            self._tokens.append(Token("op", ")", ")", self._position, self._position, False))
 
     def _add(self, kind: str, text: str, start: int) -> None:
         token = Token(kind, text, text, start, self._position, self._space)
@@ -227,14 +280,49 @@ class _Lexer:
             )
             if listed:
                 rows = word == "VALUES"
-                self._list = _List(len(self._parens), len(self._tokens) + (not rows), rows)
+                first = len(self._tokens) + (not rows)
+                self._list = _List(len(self._parens), first, rows)
+                self._bulk = _Bulk(len(self._parens) - rows, rows, first)
         elif text == ")":
             if self._list is not None and not self._list.rows and len(self._parens) == self._list.depth:
                 self._list = None
             self._closed_listed = self._parens.pop() if self._parens else False
-        elif text == "," and self._list is not None and len(self._parens) == self._list.depth:
-            return not self._list.rows and self._fold()
+        elif text == ",":
+            if self._list is not None and len(self._parens) == self._list.depth:
+                return not self._list.rows and self._fold()
+            bulk = self._bulk
+            if bulk is not None and len(self._parens) == bulk.depth:
+                bulk.units += 1
+                if bulk.units > _MAX_UNITS and self._skip(bulk):
+                    return True
+                bulk.first = len(self._tokens) + 1
         return False
+
+    def _skip(self, bulk: _Bulk) -> bool:
+        """Step over the rest of a list or of rows, where it holds nothing but values.
+
+        The end of a large one is not looked for: the text counts as cut there.
+        """
+        unit = self._tokens[bulk.first :]
+        if any(one.kind == "placeholder" for one in unit):
+            return False
+        start = self._position
+        if len(self._text) > _LARGE:
+            self._limit = 0
+            end = len(self._text)
+        else:
+            patterns = _REST_MYSQL if self._pattern is MYSQL else _REST
+            found = patterns[bulk.rows].match(self._text, start)
+            if found is None:
+                return False
+            end = found.end()
+            self._bulk = None
+        # of a text that was cut, and of strings with such characters, this is an estimate
+        count = self._text.count("(" if bulk.rows else ",", start, end) + (not bulk.rows)
+        for one in unit:
+            one.repeats = Repeats(count + 1, end, ())
+        self._position = end
+        return True
 
     def _fold(self) -> bool:
         """Skip the repetitions of the first unit of the current list, which has just ended."""
@@ -265,7 +353,13 @@ class _Lexer:
             return False
         before = self._tokens[-1].text.upper()
         if before in _COMPARISONS:
-            return True
+            left = self._tokens[-2] if len(self._tokens) > 1 else None
+            if left is not None and left.kind == "quoted" and left.text[0] == '"':
+                # who quotes names like that compares two columns; if not, it is nobody's to read
+                token.hidden = True
+                return False
+            # 'value' = "column" has its column on the right
+            return left is None or left.kind not in ("string", "number", "placeholder")
         return before in ("(", ",") and bool(self._parens) and self._parens[-1]
 
 

@@ -9,9 +9,10 @@ from typing import Final
 import sqlglot
 from sqlglot import exp
 
-from trueline.instrumentation.identity.config import IdentityConfig
+from trueline.instrumentation.identity.config import Domains
 from trueline.instrumentation.semconv import Clause, Kind
-from trueline.instrumentation.statement.analysis import Analysis, Comparison
+from trueline.instrumentation.statement.analysis import Analysis
+from trueline.instrumentation.statement.facts import Comparison, Facts
 from trueline.instrumentation.statement.names import is_key_of
 
 _DIALECTS: Final[dict[str, str]] = {
@@ -55,7 +56,7 @@ class Template:
     row_filter: tuple[SlotUse, ...]
 
 
-def analyse(texts: Sequence[str], dialect: str, config: IdentityConfig) -> Template | None:
+def analyse(texts: Sequence[str], dialect: str, columns: Domains) -> Template | None:
     """Parse the statements of one text; None where the parser does not understand one of them."""
     analysis = Analysis()
     for text in texts:
@@ -65,17 +66,22 @@ def analyse(texts: Sequence[str], dialect: str, config: IdentityConfig) -> Templ
         if tree is None:
             return None
         analysis.add(tree, replace=replace)
-    tables = tuple(analysis.tables())
+    return template_of(analysis.facts(), columns)
+
+
+def template_of(facts: Facts, columns: Domains) -> Template:
+    """Return the template of what was read, with the columns that name identities."""
+    tables = facts.tables
     return Template(
-        kind=analysis.kind,
-        operation=analysis.operation,
+        kind=facts.kind,
+        operation=facts.operation,
         tables=tables,
-        filters=tuple(analysis.filters),
-        lock=analysis.lock,
-        self_update=analysis.self_update,
-        on_conflict=analysis.on_conflict,
-        identities=tuple(_identities(analysis.comparisons, config)),
-        row_filter=tuple(_row_filter(analysis.comparisons, tables[0])) if tables else (),
+        filters=facts.filters,
+        lock=facts.lock,
+        self_update=facts.self_update,
+        on_conflict=facts.on_conflict,
+        identities=tuple(_identities(facts.comparisons, columns)),
+        row_filter=tuple(_row_filter(facts.comparisons, tables[0])) if tables else (),
     )
 
 
@@ -87,10 +93,10 @@ def _parse(text: str, dialect: str) -> exp.Expression | None:
     return tree if isinstance(tree, exp.Expression) else None
 
 
-def _identities(comparisons: Sequence[Comparison], config: IdentityConfig) -> list[SlotUse]:
+def _identities(comparisons: Sequence[Comparison], columns: Domains) -> list[SlotUse]:
     uses: dict[SlotUse, None] = {}
     for one in comparisons:
-        domain = config.domain_of(one.table, one.column)
+        domain = columns.domain_of(one.table, one.column)
         if domain is not None:
             name = f"{one.table}.{one.column}"
             uses[SlotUse(name, domain, one.clause, one.slots, one.transform)] = None

@@ -2,81 +2,142 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import MutableMapping
-from typing import Final, TypeVar
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
+from trueline.instrumentation.identity.columns import IdentityColumns
 from trueline.instrumentation.identity.config import IdentityConfig
 from trueline.instrumentation.semconv import Kind
-from trueline.instrumentation.statement import keywords
+from trueline.instrumentation.statement import keywords, plain
+from trueline.instrumentation.statement.budget import Budget
 from trueline.instrumentation.statement.lexer import Token
-from trueline.instrumentation.statement.parse import SlotUse, Template, analyse
+from trueline.instrumentation.statement.once import Cache
+from trueline.instrumentation.statement.parse import SlotUse, Template, analyse, template_of
 from trueline.instrumentation.statement.plan import Control, IdentityUse, Plan
 from trueline.instrumentation.statement.scan import Scan, Slot, scan
 
 #: db.query.text and db.query.summary are cut here, in characters.
 MAX_TEXT: Final = 4096
 MAX_SUMMARY: Final = 255
-#: A longer text is kept under its digest, so that the cache stays small.
+#: A longer text is kept under its hash, so that the cache stays small.
 _MAX_KEY: Final = 4096
-#: No more of a text is read.
-_MAX_READ: Final = 1_000_000
-#: A larger template is not parsed: by keywords it takes microseconds a token, by the parser ten times that.
-_MAX_PARSED_TOKENS: Final = 5000
+_KEY_START: Final = 64
+#: A larger template is not parsed: by its tokens it takes microseconds a token, by the parser ten times that.
+_MAX_PARSED_TOKENS: Final = 2000
 _MAX_DEPTH: Final = 60
 _MAX_ROW_COLUMNS: Final = 8
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
+#: What is read of a text when there is no budget left.
+_GLANCE_CHARACTERS: Final = 400
+_GLANCE_TOKENS: Final = 40
+_PlanKey = tuple[str, str] | tuple[str, int, int, str]
+_TemplateKey = tuple[str, str] | tuple[str, int, int, str]
 _RETURNING: Final = "RETURNING"
 _NOTHING: Final = Plan(Kind.OTHER, "", (), "", "", complete=False)
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What was done with texts that were not seen before; not exact between threads."""
+
+    made: int = 0
+    plain: int = 0
+    parsed: int = 0
+    keywords: int = 0
+    glances: int = 0
 
 
 class Planner:
     """Makes the plan of a statement's text and keeps the last ``max_plans`` of them. Thread-safe.
 
     A plan costs a dictionary look-up when the text was seen before, a pass over its tokens when only its
-    literals are new, and a parse otherwise.
+    literals are new, and a reading of these or a parse otherwise. No text is read twice at once. Beyond the
+    ``budget`` a new text is glanced at: its first words tell kind and tables, nothing else.
     """
 
-    def __init__(self, config: IdentityConfig, max_plans: int = 2048) -> None:
-        self._config = config
-        self._max_plans = max(1, max_plans)
-        self._plans: dict[tuple[str, str | bytes], Plan] = {}
-        self._templates: dict[tuple[str, str], Template | None] = {}
+    def __init__(self, config: IdentityConfig, max_plans: int = 2048, budget: Budget | None = None) -> None:
+        #: Which columns hold identities: what statements show of foreign keys is learnt here.
+        self.columns: Final = IdentityColumns(config)
+        self._budget = budget or Budget()
+        self._counts = _Counts()
+        self._cached: Cache[_PlanKey, Plan] = Cache(max_plans)
+        self._plans = self._cached.values
+        self._templates: Cache[_TemplateKey, Template | None] = Cache(max_plans)
 
-    def plan(self, statement: str, dialect: str) -> Plan:
-        """Return the plan of a statement in SQLAlchemy's dialect of that name. Never raises."""
+    def plan(self, statement: str, dialect: str, context: Any = None) -> Plan:
+        """Return the plan of a statement in SQLAlchemy's dialect of that name. Never raises.
+
+        ``context`` is SQLAlchemy's execution context, where there is one: a new text's foreign keys are
+        learnt from it before its plan is made.
+        """
         try:
             return self._plans[(dialect, statement)]
         except KeyError:
+            if context is not None:
+                self._learn(context)
             return self._plan(statement, dialect)
         except TypeError:  # not a text at all
             return _NOTHING
 
+    def counts(self) -> dict[str, int]:
+        """Tell how new texts were read since the start, and how many plans are kept."""
+        counts = self._counts
+        return {
+            "plans": len(self._cached),
+            "made": counts.made,
+            "read_plainly": counts.plain,
+            "parsed": counts.parsed,
+            "by_keywords": counts.keywords,
+            "over_budget": counts.glances,
+        }
+
+    def _learn(self, context: Any) -> None:
+        """Learn of tables; plans that were made without knowing of them are made again when they are used."""
+        tables = self.columns.learn(context)
+        if tables:
+            for plan_key, plan in list(self._plans.items()):
+                if any(table.rpartition(".")[2].lower() in tables for table in plan.tables):
+                    self._plans.pop(plan_key, None)
+            templates = self._templates.values
+            for key, template in list(templates.items()):
+                if template is None or any(
+                    table.rpartition(".")[2].lower() in tables for table in template.tables
+                ):
+                    templates.pop(key, None)
+
     def _plan(self, statement: str, dialect: str) -> Plan:
         try:
-            key: tuple[str, str | bytes] = (dialect, statement)
+            key: _PlanKey = (dialect, statement)
             if len(statement) > _MAX_KEY:
-                data = statement.encode("utf-8", "surrogatepass")
-                key = (dialect, hashlib.blake2b(data, digest_size=16).digest())
+                # Its hash is known to the text itself once it was asked for, which the look-up before did.
+                key = (dialect, len(statement), hash(statement), statement[:_KEY_START])
                 found = self._plans.get(key)
                 if found is not None:
                     return found
-            plan = self._make(statement, dialect)
+            return self._cached.get(key, lambda: self._within_budget(statement, dialect))
         except Exception:  # a text that nobody thought of must not reach the application
             return _NOTHING
-        _make_room(self._plans, self._max_plans)
-        self._plans[key] = plan
-        return plan
+
+    def _within_budget(self, statement: str, dialect: str) -> tuple[Plan, bool]:
+        if not self._budget.is_left():
+            self._counts.glances += 1
+            return _glance(statement, dialect), False
+        start = time.thread_time()
+        try:
+            return self._make(statement, dialect), True
+        except Exception:  # known from now on, so that it is not tried again and again
+            return _NOTHING, True
+        finally:
+            self._counts.made += 1
+            self._budget.spend(time.thread_time() - start)
 
     def _make(self, statement: str, dialect: str) -> Plan:
-        scanned = scan(statement[:_MAX_READ], dialect)
-        if len(statement) > _MAX_READ:
-            scanned.complete = False
+        scanned = scan(statement, dialect)
         text = scanned.display(MAX_TEXT)
         parts = _statements(scanned.tokens)
         template = self._template(scanned, parts, dialect)
         if template is None:
+            self._counts.keywords += 1
             reading = keywords.read(parts[0] if parts else ())
             return _by_keywords(reading, parts, text, scanned.complete)
         return _bind(template, scanned, text, _last_control(parts))
@@ -85,35 +146,37 @@ class Planner:
         firsts = [part[0].text.upper() for part in parts]
         if not any(first in keywords.PARSED for first in firsts):
             return None
-        if len(scanned.pieces) > _MAX_PARSED_TOKENS or _depth(scanned) > _MAX_DEPTH:
-            return None
         texts = [
             text for first, text in zip(firsts, scanned.templates(), strict=True) if first in keywords.PARSED
         ]
         text = ";".join(texts)
-        key = (dialect, text)
+        key: _TemplateKey = (dialect, text)
+        if len(text) > _MAX_KEY:
+            key = (dialect, len(text), hash(text), text[:_KEY_START])
+        if key in self._templates.values:
+            return self._templates.values[key]
+        return self._templates.get(key, lambda: (self._read(scanned, texts, len(parts), dialect), True))
+
+    def _read(self, scanned: Scan, texts: list[str], statements: int, dialect: str) -> Template | None:
         try:
-            return self._templates[key]
-        except KeyError:
-            pass
-        try:
-            template = analyse(texts, dialect, self._config)
+            facts = plain.read(scanned.pieces) if statements == 1 else None
+            if facts is not None:
+                self._counts.plain += 1
+                return template_of(facts, self.columns)
+            if not scanned.whole or len(scanned.pieces) > _MAX_PARSED_TOKENS or _depth(scanned) > _MAX_DEPTH:
+                return None
+            self._counts.parsed += 1
+            return analyse(texts, dialect, self.columns)
         except Exception:  # a tree that nobody thought of: its keywords are still true
-            template = None
-        if len(text) <= 4 * _MAX_KEY:
-            _make_room(self._templates, self._max_plans)
-            self._templates[key] = template
-        return template
+            return None
 
 
-def _make_room(cache: MutableMapping[_Key, _Value], size: int) -> None:
-    """Drop the oldest eighth of a full cache: what is used often is made again at once.
-
-    Without a lock, which a fork could copy while another thread holds it: each step is atomic.
-    """
-    if len(cache) >= size:
-        for key in list(cache)[: max(1, size // 8)]:
-            cache.pop(key, None)
+def _glance(statement: str, dialect: str) -> Plan:
+    """Read the first words: what the transaction has to know, in a few microseconds."""
+    scanned = scan(statement[:_GLANCE_CHARACTERS], dialect, limit=_GLANCE_TOKENS)
+    parts = _statements(scanned.tokens)
+    reading = keywords.read(parts[0] if parts else ())
+    return replace(_by_keywords(reading, parts, scanned.display(MAX_TEXT), False), complete=False)
 
 
 def _statements(tokens: list[Token]) -> list[list[Token]]:

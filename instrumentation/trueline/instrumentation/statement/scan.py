@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from trueline.instrumentation.statement.lexer import Token, lex, unquote
+from trueline.instrumentation.statement.lexer import LEXERS, POSTGRESQL, Token, lex, unquote
 from trueline.instrumentation.statement.plan import Literal, Series, Source
+from trueline.instrumentation.statement.rewriting import rewrite
 
 #: Values kept for one slot of a list or of repeated rows; more are counted.
 MAX_SOURCES: Final = 1000
 _MAX_NUMBER: Final = 60
+_MAX_LITERAL: Final = 2048
+#: No more of a text is read, in characters.
+_MAX_TEXT: Final = 2_000_000
 #: Markers: 'tl7' for what may be any value, 900000007 for what was a number.
 MARKER_PREFIX: Final = "tl"
 NUMBER_BASE: Final = 900_000_000
@@ -42,10 +46,15 @@ class Piece:
 
 @dataclass(slots=True)
 class Scan:
-    """What the pass found. ``complete`` is False where the text was longer than what is read."""
+    """What the pass found.
+
+    ``complete`` is False where the text was longer than what is read, ``whole`` too unless what was read is a
+    statement all the same: it was cut in a list of values.
+    """
 
     tokens: list[Token]
     complete: bool
+    whole: bool
     pieces: list[Piece] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
 
@@ -71,17 +80,18 @@ class Scan:
         return "".join(parts).strip()[:limit]
 
 
-def scan(text: str, dialect: str) -> Scan:
-    """Read a statement in SQLAlchemy's dialect of that name."""
-    tokens, complete = lex(text, dialect)
-    return _Builder(tokens, complete, dialect).build()
+def scan(text: str, dialect: str, limit: int = 0) -> Scan:
+    """Read a statement in SQLAlchemy's dialect of that name, at most ``limit`` tokens of it."""
+    tokens, complete, cut_in_list = lex(text[:_MAX_TEXT], dialect, limit)
+    rewrite(tokens, postgresql=LEXERS.get(dialect) is POSTGRESQL)
+    return _Builder(tokens, Scan(tokens, complete, complete or cut_in_list), dialect).build()
 
 
 class _Builder:
-    def __init__(self, tokens: list[Token], complete: bool, dialect: str) -> None:
+    def __init__(self, tokens: list[Token], out: Scan, dialect: str) -> None:
         self._dialect = dialect
         self._tokens = tokens
-        self._out = Scan(tokens, complete)
+        self._out = out
         self._next_position = 0
         # Of the statement being read: is it a SET, and has its value begun?
         self._sets: bool | None = None
@@ -201,11 +211,15 @@ class _Builder:
         if token.kind == "placeholder":
             self._slot(token, self._sources(token, stride), token.text)
         elif token.kind == "string":
-            self._slot(token, [Literal(unquote(token.text, self._dialect))], "?")
+            # a longer text is no identity, and would be kept with the plan
+            known = len(token.text) <= _MAX_LITERAL
+            self._slot(token, [Literal(unquote(token.text, self._dialect) if known else None)], "?")
         elif token.kind == "number":
             self._slot(token, _numbers(token), "?")
         else:
-            display = "?" if self._is_setting(token) else token.text
+            display = "?" if token.hidden else token.text
+            if (self._sets is not False or display == ";") and self._is_setting(token):
+                display = "?"
             self._out.pieces.append(Piece(token.kind, token.template, display, token.space))
 
     def _is_setting(self, token: Token) -> bool:

@@ -190,6 +190,8 @@ class Scopes:
     def _in_query(
         self, query: exp.Expression, name: str, position: int, scope: Scope, depth: int
     ) -> ColumnName | Values | None:
+        if depth > _MAX_DEPTH:  # a recursive query that only names itself
+            return None
         while isinstance(query, exp.SetOperation):
             query = unwrapped(query.this)
         if isinstance(query, exp.Values):
@@ -205,6 +207,12 @@ class Scopes:
             return None
         inner = self.of(query, scope)
         outputs = query.expressions
+        if position >= 0 and len(outputs) == 1 and outputs[0].is_star and len(inner.sources) == 1:
+            # WITH t(a, b) AS (VALUES ...) is read as SELECT * FROM (VALUES ...)
+            source = next(iter(inner.sources.values()))
+            if not isinstance(source, exp.Expression):
+                return None
+            return self._in_query(unwrapped(source), name, position, inner, depth + 1)
         if position >= 0:
             chosen = outputs[position] if position < len(outputs) else None
         else:
@@ -229,6 +237,8 @@ class Scopes:
         for _ in range(_MAX_DEPTH):
             if isinstance(node, _TRANSPARENT):
                 node = node.this
+            elif isinstance(node, exp.Introducer):  # _utf8mb4'...'
+                node = node.expression
             elif isinstance(node, exp.Lower | exp.Upper):
                 transform = transform or ("lower" if isinstance(node, exp.Lower) else "upper")
                 node = node.this

@@ -63,11 +63,15 @@ def assignments_of(nodes: list[exp.Expression]) -> Iterator[tuple[exp.Column, ex
         left, right = node.this, node.expression
         if isinstance(left, exp.Column):
             yield left, right
-        elif isinstance(left, exp.Tuple | exp.Paren) and isinstance(right, exp.Tuple):
+        elif isinstance(left, exp.Tuple | exp.Paren) and (isinstance(right, exp.Tuple) or _is_row(right)):
             columns = left.expressions if isinstance(left, exp.Tuple) else [left.this]
             for one, value in zip(columns, right.expressions, strict=False):
                 if isinstance(one, exp.Column):
                     yield one, value
+
+
+def _is_row(node: exp.Expression) -> bool:
+    return isinstance(node, exp.Anonymous) and node.name.upper() == "ROW"
 
 
 def depends_on_input(value: exp.Expression) -> bool:

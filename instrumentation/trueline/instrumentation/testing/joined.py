@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from trueline.instrumentation import ambient, scope
-from trueline.instrumentation.connection import INFO_KEY, ConnectionState, cause_of, info_of
+from trueline.instrumentation.causes import cause_of
+from trueline.instrumentation.connection import INFO_KEY, ConnectionState, info_of
 from trueline.instrumentation.guard import guarded
 from trueline.instrumentation.transaction import Cause
 

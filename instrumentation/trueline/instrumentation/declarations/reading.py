@@ -1,29 +1,18 @@
-"""Finding and reading trueline.yaml."""
+"""Reading trueline.yaml."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from trueline.instrumentation.declarations.checks import check
 from trueline.instrumentation.declarations.document import MAX_BYTES, DeclarationsError, Document, Problem
 from trueline.instrumentation.declarations.model import Declarations
+from trueline.instrumentation.declarations.place import FILE_NAME
 from trueline.instrumentation.declarations.schema import DECLARATIONS
 from trueline.instrumentation.declarations.spec import WRONG
-
-VARIABLE: Final = "TRUELINE_CONFIG"
-FILE_NAME: Final = "trueline.yaml"
-
-
-def find(config: str | os.PathLike[str] | None, environ: Mapping[str, str] = os.environ) -> tuple[Path, bool]:
-    """The file to read, and whether somebody named it: the argument, the variable, or the working directory's."""
-    named = os.fspath(config) if config is not None else environ.get(VARIABLE, "").strip()
-    return (Path(named).expanduser(), True) if named else (Path(FILE_NAME), False)
 
 
 def load(path: Path) -> Declarations:

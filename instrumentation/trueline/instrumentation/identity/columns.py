@@ -1,0 +1,204 @@
+"""Which columns hold an identity, and of which domain: by configuration, by foreign key, by name.
+
+What the configuration says goes first. Then a declared foreign key, which knows more than a name: a column
+that refers to a user's key holds a user, whatever it is called, and one that is called like a person but
+refers to something else does not. Names decide where nothing is declared.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from trueline.instrumentation.identity import defaults
+from trueline.instrumentation.identity.config import IdentityConfig
+from trueline.instrumentation.identity.metadata import MetadataReader
+from trueline.instrumentation.identity.tables import KnownTables, TableFacts
+
+_MAX_CACHED: Final = 16384
+#: Foreign keys that lead to foreign keys; longer chains, and circles, end there.
+_MAX_DEPTH: Final = 6
+#: A group that so many tables refer to, beside the users', is whose things these are, not a list of rights.
+_MIN_OF_TENANT: Final = 3
+
+
+class IdentityColumns:
+    """Answers for table and column, and learns from the statements that pass. Thread-safe, never raises."""
+
+    def __init__(self, config: IdentityConfig) -> None:
+        self.config: Final = config
+        self.tables: Final = KnownTables()
+        self._reader = MetadataReader(self.tables)
+        self._cache: dict[tuple[str, str], str | None] = {}
+
+    def learn(self, context: Any) -> frozenset[str]:
+        """Look at the tables that an execution context leads to.
+
+        Returns the names (lower case, without schema) of tables whose columns may now be answered for
+        differently: those that are new or have changed, and those that refer to one of them.
+        """
+        changed = self._reader.read_from(context)
+        if not changed:
+            return frozenset()
+        self._cache.clear()
+        touched = set(changed)
+        for _ in range(_MAX_DEPTH):
+            more = {table for name in touched for table, _ in self.tables.referring_to(name)} - touched
+            more |= {
+                target
+                for name in changed
+                if (facts := self.tables.get(name)) is not None
+                for targets in facts.references.values()
+                for target, _ in targets
+            } - touched
+            if not more:
+                break
+            touched |= more
+        return frozenset(name.rpartition(".")[2] for name in touched)
+
+    def domain_of(self, table: str, column: str) -> str | None:
+        """Return the domain whose identities a column holds, or None. ``table`` may carry a schema."""
+        key = (table, column)
+        try:
+            return self._cache[key]
+        except KeyError:
+            found = self._find(table, column)
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()
+            self._cache[key] = found
+            return found
+
+    def path_from(self, table: str) -> tuple[tuple[str, ...], str] | None:
+        """Return how rows of a table without an identity column lead to one, over rows of other tables.
+
+        ``(("order_items.order_id", "orders.user_id"), "user")``; None where they do not. Such a row belongs
+        to somebody, but no value in it says to whom: it is told, never exported as an identity.
+        """
+        for facts in self.tables.called(table):
+            seen = {facts.name}
+            paths: list[tuple[tuple[str, ...], TableFacts]] = [((), facts)]
+            for path, at in paths:
+                for column, targets in at.references.items():
+                    step = (*path, f"{at.name}.{column}")
+                    domain = self.domain_of(at.name, column)
+                    if domain is not None:
+                        return step, domain
+                    for target, _ in targets:
+                        other = self.tables.get(target)
+                        if other is not None and target not in seen and len(step) < _MAX_DEPTH:
+                            seen.add(target)
+                            paths.append((step, other))
+        return None
+
+    def _find(self, table: str, column: str) -> str | None:
+        explicit, domain = self.config.explicit(table, column)
+        if explicit:
+            return domain
+        known = self.tables.called(table)
+        if known:
+            name = defaults.snake_case(column)
+            answers = {self._declared(one, name, 0) for one in known}
+            if len(answers) == 1:
+                return answers.pop()
+        return self.config.domain_of(table, column)  # nothing is declared, or two tables disagree
+
+    def _declared(self, table: TableFacts, column: str, depth: int) -> str | None:
+        """Answer for a column of a table that is known."""
+        explicit, domain = self.config.explicit(table.name, column)
+        if explicit:
+            return domain
+        if column in table.references:
+            return self._of_reference(table, column, depth)
+        is_key = table.primary_key == (column,)
+        if is_key or (column == "id" and column in (table.primary_key or (column,))):
+            domain = self._of_table(table)
+            if domain is not None:
+                return domain
+        named = defaults.named(column)
+        if named is None:
+            # a login name, in the table that holds the users
+            is_login = column in defaults.LOGIN_NAMES and self._of_table(table) == "user"
+            return "username" if is_login else None
+        if is_key and named.domain == "user" and not named.strong:
+            # a key that is called account_id, of a table that need not hold accounts
+            return named.domain if defaults.is_row_of(named.noun, table.name) else None
+        return named.domain
+
+    def _of_reference(self, table: TableFacts, column: str, depth: int) -> str | None:
+        targets = table.references[column]
+        for name, other in targets:
+            target = self.tables.get(name)
+            if target is None:
+                domain = self.config.domain_of(name, other)
+            else:
+                domain = self._declared(target, other, depth + 1) if depth < _MAX_DEPTH else None
+            if domain is not None:
+                actor = domain == "user" and defaults.is_actor(column)
+                return None if actor and not self._is_nearest(table, column) else domain
+        named = defaults.named(column)
+        if named is None or named.domain == "message":
+            return None  # a reference to a row: a delivery's id refers to nothing
+        if named.strong:
+            return named.domain
+        suffix = named.domain == "session"
+        return named.domain if any(_is_of(named.noun, name, suffix) for name, _ in targets) else None
+
+    def _is_nearest(self, table: TableFacts, column: str) -> bool:
+        """Tell whether a table has nothing that says whose a row is, but who made it."""
+        if not defaults.is_maker(column):
+            return False
+        others = {*map(defaults.snake_case, table.columns), *table.references} - {column}
+        return not any(
+            not defaults.is_actor(one) and self._declared(table, one, _MAX_DEPTH - 1) == "user"
+            for one in others
+        )
+
+    def _of_table(self, table: TableFacts) -> str | None:
+        """Return the domain that the key of a table stands for."""
+        by_name = defaults.table_named(table.name)
+        if by_name is not None and by_name.strong:
+            return by_name.domain
+        # orders.user_id leads to people: people are users
+        noun = by_name.noun if by_name is not None else ""
+        for _, column in self.tables.referring_to(table.name):
+            named = defaults.named(column)
+            if named is not None and named.strong and named.noun != noun:
+                if named.domain == "tenant" or named.noun == "user":
+                    return named.domain
+                if named.domain == "user" and named.noun:
+                    noun = named.noun
+        if noun:
+            # customers beside users are numbered by themselves: customer 7 is not user 7
+            return noun if self._is_beside_users(table) else "user"
+        return "tenant" if self._is_tenant(table) else None
+
+    def _is_beside_users(self, table: TableFacts) -> bool:
+        targets = {name for targets in table.references.values() for name, _ in targets}
+        targets |= {name for name, _ in self.tables.referring_to(table.name)}
+        return any(self._holds_users(name) for name in targets if name != table.name)
+
+    def _is_tenant(self, table: TableFacts) -> bool:
+        """A group of people that every user belongs to, and that other things belong to as well."""
+        if not defaults.is_group(table.name):
+            return False
+        referring = {
+            name
+            for name, column in self.tables.referring_to(table.name)
+            if name != table.name and defaults.is_group_key(column, table.name)
+        }
+        users = {name for name in referring if self._holds_users(name)}
+        return bool(users) and len(referring - users) >= _MIN_OF_TENANT
+
+    def _holds_users(self, name: str) -> bool:
+        by_name = defaults.table_named(name)
+        if by_name is not None and by_name.strong:
+            return by_name.domain == "user"
+        return any(
+            named is not None and named.domain == "user" and named.noun == "user"
+            for named in (defaults.named(column) for _, column in self.tables.referring_to(name))
+        )
+
+
+def _is_of(noun: str, table: str, suffix: bool) -> bool:
+    if suffix and table.endswith((f"_{noun}", f"_{noun}s")):
+        return True
+    return defaults.is_row_of(noun, table)
