@@ -71,12 +71,12 @@ def _undeclared(encoding: str, declared: Declarations) -> str:
     if kind == "fn" and name.startswith(("hmac.", "uuid5.")):
         kind, _, name = name.partition(".")
     known = {
-        "fn": (*declared.derivations, *_FORMS),
+        "fn": tuple(declared.derivations),
         "hmac": tuple(declared.hmac_keys),
         "uuid5": (*UUID_NAMESPACES, *declared.uuid_namespaces),
     }[kind]
     # What follows the name says what was done to it: fn:short_id.mod10.
-    if any(name == one or name.startswith(f"{one}.") for one in known):
+    if any(name == one or name.startswith(f"{one}.") for one in (*known, *(_FORMS if kind == "fn" else ()))):
         return ""
     section = {"fn": "derivations", "hmac": "hmac_keys", "uuid5": "uuid_namespaces"}[kind]
     near = difflib.get_close_matches(name, known, n=1)

@@ -12,6 +12,8 @@ Where = tuple[str | int, ...]
 MAX_BYTES: Final = 1 << 20
 #: Problems beyond these are not told: they mostly follow from the first ones.
 MAX_PROBLEMS: Final = 50
+#: The format itself has five levels.
+_MAX_DEPTH: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,12 @@ class Document:
         self._marks: dict[Where, Any] = {}
         self._key_marks: dict[Where, Any] = {}
         try:
+            depth = 0
             for event in yaml.parse(text, Loader=yaml.SafeLoader):
+                depth += isinstance(event, yaml.CollectionStartEvent)
+                depth -= isinstance(event, yaml.CollectionEndEvent)
+                if depth > _MAX_DEPTH:  # PyYAML takes seconds for some thousand levels
+                    self._fail(event.start_mark, "the file is nested too deeply")
                 if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                     self._fail(event.start_mark, "anchors and aliases are not read: write the part out")
             self.root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -62,8 +69,6 @@ class Document:
             self._fail(error.problem_mark or error.context_mark, f"the file is not valid YAML: {problem}")
         except yaml.YAMLError:
             self._fail(None, "the file is not valid YAML: it holds characters that YAML does not allow")
-        except RecursionError:
-            self._fail(None, "the file is nested too deeply")
         if self.root is None:
             self._fail(None, "the file is empty: it begins with version: 1")
 

@@ -25,9 +25,9 @@ def parse(text: str, path: str = FILE_NAME) -> Declarations:
     document = Document(path, text)
     document.seen((), document.root)
     declared = DECLARATIONS.read(document, (), document.root)
-    if declared is not WRONG:
+    if not document.problems:  # otherwise parts are missing, and positions in lists are not the file's
         check(document, declared)
-    if document.problems:
+    if declared is WRONG or document.problems:
         raise DeclarationsError(sorted(document.problems, key=lambda one: (one.line, one.column)))
     digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
     result: Declarations = dataclasses.replace(declared, path=path, content_hash=digest)
