@@ -2,8 +2,9 @@
 
 Prints medians over the rounds in microseconds, and as a share of what Trueline adds to one SQLite statement
 in the same run (measured as benchmarks/hooks.py does: the same transactions with Trueline and without, in
-processes that take turns). A first plan is measured over texts that differ in their tables (each is parsed)
-and in their literals only (one parse serves all). Nothing is asserted about time.
+processes that take turns). A first plan is measured over texts that differ in their tables (each is read,
+from its tokens where it is a plain statement and by the parser where not) and in their literals only (one
+reading serves all), and over texts of a megabyte. Nothing is asserted about time.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from trueline.instrumentation.identity import (
 )
 from trueline.instrumentation.identity.columns import IdentityColumns
 from trueline.instrumentation.statement import Planner
+from trueline.instrumentation.statement.budget import Budget
 
 INSERT = (
     "INSERT INTO expenses (user_id, amount, note) "
@@ -36,6 +38,14 @@ SELECT = (
     "FROM expenses_{0} AS e JOIN users AS u ON u.id = e.user_id "
     "WHERE e.user_id = %(user_id_1)s AND e.created_at >= %(created_at_1)s ORDER BY e.created_at LIMIT {1}"
 )
+PARSED = (
+    "SELECT e.id AS e_id, coalesce(sum(e.amount), 0) AS total FROM expenses_{0} AS e WHERE e.user_id IN "
+    "(SELECT u.id FROM users AS u WHERE u.email = %(email_1)s) GROUP BY e.id HAVING count(*) > 1"
+)
+ROWS = "INSERT INTO expenses (user_id, amount) VALUES " + ", ".join(
+    f"('user-{number * 7919}', {number})" for number in range(40_000)
+)
+DOCUMENT = "UPDATE expenses SET note = '" + "x" * 1_000_000 + "' WHERE user_id = 'u1'"
 MANY = 10_000
 TABLES = 300
 Run = Callable[[int], None]
@@ -60,8 +70,8 @@ def hook_us(rounds: int) -> float:
 
 
 def plans(rounds: int) -> list[tuple[str, Run, int]]:
-    """Plans: seen before, new, new in its literals only."""
-    planner = Planner(IdentityConfig())
+    """Plans: seen before, new, new in its literals only, very long."""
+    planner = Planner(IdentityConfig(), budget=Budget(saved=1e9))
 
     def cached(_: int) -> None:
         for _ in range(20_000):
@@ -71,14 +81,27 @@ def plans(rounds: int) -> list[tuple[str, Run, int]]:
         for number in range(50):
             planner.plan(SELECT.format(f"{at}_{number}", 10), "postgresql")
 
+    def by_parser(at: int) -> None:
+        for number in range(20):
+            planner.plan(PARSED.format(f"{at}_{number}"), "postgresql")
+
+    def rows_of_literals(at: int) -> None:
+        planner.plan(ROWS + " " * at, "postgresql")
+
+    def document(at: int) -> None:
+        planner.plan(DOCUMENT + " " * at, "postgresql")
+
     def literals(at: int) -> None:
         for number in range(200):
             planner.plan(SELECT.format(0, at * 1000 + number), "postgresql")
 
     return [
         ("plan, cached", cached, 20_000),
-        ("plan, new text", parsed, 50),
+        ("plan, new text, a plain statement", parsed, 50),
+        ("plan, new text, for the parser", by_parser, 20),
         ("plan, new literals only", literals, 200),
+        ("plan, new text, 40,000 rows in a megabyte", rows_of_literals, 1),
+        ("plan, new text, one value of a megabyte", document, 1),
     ]
 
 

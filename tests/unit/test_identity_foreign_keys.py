@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sys
+import threading
 import weakref
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry, rel
 from trueline.instrumentation.identity import IdentityConfig
 from trueline.instrumentation.identity.columns import IdentityColumns
 from trueline.instrumentation.identity.tables import KnownTables, TableFacts
+from trueline.instrumentation.statement import Planner
 
 pytestmark = pytest.mark.sqlalchemy_matrix
 
@@ -108,6 +112,21 @@ CASES: list[tuple[str, Schema, dict[str, str | None]]] = [
         {"orders.customer_id": "user", "orders.buyer": "user", "customers.id": "user"},
     ),
     (
+        "a reference that was not declared",
+        {"users": USERS, "accounts": "id* user_id->users.id", "moves": "id* account_id member_id user_id"},
+        {"moves.account_id": "account", "moves.member_id": "user", "moves.user_id": "user"},
+    ),
+    (
+        "an account at somebody else's, beside the user",
+        {"users": USERS, "oauth": "id* user_id->users.id account_id owner_id", "notes": "id* account_id"},
+        {
+            "oauth.account_id": None,
+            "oauth.user_id": "user",
+            "oauth.owner_id": "user",
+            "notes.account_id": "user",
+        },
+    ),
+    (
         "user_id says who the users are",
         {
             "people": "id*",
@@ -193,14 +212,14 @@ CASES: list[tuple[str, Schema, dict[str, str | None]]] = [
         {"hits.session_id": "session", "talks.session_id": None},
     ),
     (
-        "a household that everything belongs to is a tenant",
+        "a household that everything belongs to is whose it is",
         {
             "users": "id* household_id->households.id role_id->roles.id",
             "households": "id*",
             "roles": "id*",
             **dict.fromkeys(("recipes", "lists", "plans"), "id* household_id->households.id"),
         },
-        {"recipes.household_id": "tenant", "users.household_id": "tenant", "users.role_id": None},
+        {"recipes.household_id": "household", "users.household_id": "household", "users.role_id": None},
     ),
     (
         "a group that only has rights is not",
@@ -284,11 +303,14 @@ def test_the_way_to_an_identity_over_other_rows() -> None:
     columns = knowing(
         {
             "users": "id*",
-            "orders": "id* user_id->users.id",
+            "orders": "id* org_id user_id->users.id",
             "order_items": "id* order_id->orders.id product_id->products.id",
             "products": "id*",
+            "notes": "id* text customer_id",
+            "lines": "id* note_id->notes.id line_id->lines.id",
         }
     )
+    assert columns.path_from("lines") == (("lines.note_id", "notes.customer_id"), "user")
     assert columns.path_from("order_items") == (("order_items.order_id", "orders.user_id"), "user")
     assert columns.path_from("orders") == (("orders.user_id",), "user")
     assert columns.path_from("products") is None
@@ -378,6 +400,62 @@ def test_composite_keys() -> None:
     columns = IdentityColumns(IdentityConfig())
     columns.learn(context_of(sa.select(orders)))
     assert (columns.domain_of("orders", "t"), columns.domain_of("orders", "u")) == ("tenant", "user")
+
+
+def test_declarations_are_looked_at_once_a_text() -> None:
+    metadata = declare(SHOP)
+    seen: list[str] = []
+
+    class Watched:
+        """An execution context that tells when its compiled statement is asked for."""
+
+        @property
+        def compiled(self) -> Any:
+            seen.append("asked")
+            return SimpleNamespace(statement=sa.select(metadata.tables["orders"]))
+
+    planner = Planner(IdentityConfig())
+    long = "SELECT * FROM orders WHERE owner = ? AND id IN (" + ", ".join(["?"] * 3000) + ")"
+    for text in ("SELECT * FROM orders WHERE owner = ?", long):
+        seen.clear()
+        for _ in range(5):
+            plan = planner.plan(text, "sqlite", Watched())
+            assert [use.column for use in plan.identities] == ["orders.owner"]
+        assert len(seen) == 1
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Threads take turns all the time."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_threads_that_start_together_all_know() -> None:
+    schema = {"users": "id*", **{f"t{number}": "id* owner->users.id" for number in range(200)}}
+    for _ in range(5):
+        metadata = declare(schema)
+        planner = Planner(IdentityConfig())
+        barrier = threading.Barrier(8)
+        found: list[str] = []
+
+        def work(
+            at: int, planner: Planner = planner, metadata: sa.MetaData = metadata, barrier: Any = barrier
+        ) -> None:
+            context = context_of(sa.select(metadata.tables[f"t{at}"]))
+            barrier.wait()
+            plan = planner.plan(f"SELECT * FROM t{at} WHERE owner = ?", "sqlite", context)
+            found.extend(use.column for use in plan.identities)  # noqa: B023
+
+        threads = [threading.Thread(target=work, args=(at,)) for at in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(found) == [f"t{at}.owner" for at in range(8)]
 
 
 # -- a guest ----------------------------------------------------------------------------------------------

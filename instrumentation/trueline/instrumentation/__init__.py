@@ -12,19 +12,22 @@ from trueline.instrumentation._version import __version__
 from trueline.instrumentation.ai_calls import ai_call
 from trueline.instrumentation.binding import bind_identity, bind_message
 from trueline.instrumentation.identity import Domain, IdentityConfig
+from trueline.instrumentation.inventory_report import Inventory
 from trueline.instrumentation.options import ConfigurationError
 from trueline.instrumentation.propagation import propagate, propagating
-from trueline.instrumentation.setup import instrument, uninstrument
+from trueline.instrumentation.setup import instrument, inventory, uninstrument
 
 __all__ = [
     "ConfigurationError",
     "Domain",
     "IdentityConfig",
+    "Inventory",
     "__version__",
     "ai_call",
     "bind_identity",
     "bind_message",
     "instrument",
+    "inventory",
     "propagate",
     "propagating",
     "uninstrument",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -22,6 +23,8 @@ from trueline.instrumentation.events import DeferredEvents
 from trueline.instrumentation.guard import guarded, swallow
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
+from trueline.instrumentation.inventory_keeper import Keeper
+from trueline.instrumentation.inventory_report import Hashes, Inventory
 from trueline.instrumentation.last_export import patience
 from trueline.instrumentation.logs import EventEmitter, OtlpHandler, root_has_otel_handler
 from trueline.instrumentation.losses import Losses
@@ -37,9 +40,13 @@ from trueline.instrumentation.providers import (
 from trueline.instrumentation.runtime import Runtime
 from trueline.instrumentation.sampling import Sampler
 from trueline.instrumentation.spans import SpanBuilder
-from trueline.instrumentation.statement import Planner
+from trueline.instrumentation.statement import Planner, load_parser
 from trueline.instrumentation.support import sqlalchemy_is_supported
 from trueline.instrumentation.threads import unwatch_threads, watch_threads
+
+if TYPE_CHECKING:
+    from trueline.instrumentation.records import StatementRecord
+    from trueline.instrumentation.transaction import Transaction
 
 logger = logging.getLogger("trueline")
 
@@ -57,6 +64,7 @@ class _Installed:
     contrib: bool
     samples: bool
     options: Options
+    keeper: Keeper
 
 
 _installed: _Installed | None = None
@@ -176,9 +184,8 @@ def _instrument(
     provider = tracer_provider(options, given_tracers, losses)
     loggers = logger_provider(options, given_loggers)
     hasher = IdentityHasher(options.hash_secret or None)
-    extractor = IdentityExtractor(
-        options.identities, hasher, export_hashes=_may_export_hashes(options, provider, loggers)
-    )
+    export_hashes = _may_export_hashes(options, provider, loggers)
+    extractor = IdentityExtractor(options.identities, hasher, export_hashes=export_hashes)
     tracer = provider.get_tracer(semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL)
     sdk = provider if isinstance(provider, TracerProvider) else None
     builder = SpanBuilder(
@@ -199,11 +206,23 @@ def _instrument(
     emit_event = EventEmitter(loggers)
     events = DeferredEvents(emit_event)
 
+    keeper = Keeper(_settings(options, hasher.key_id, export_hashes=export_hashes))
+
+    def emit(
+        transaction: Transaction[StatementRecord], statements: list[StatementRecord], settled: bool
+    ) -> None:
+        # Before sampling: its shares are those of all statements.
+        keeper.add(statements)
+        builder.emit(transaction, statements, settled)
+
     def idle(final: bool) -> None:
+        if not final:
+            load_parser()
         events.send()
         losses.report(emit_event, final=final)
+        keeper.tick(emit_event, final=final)
 
-    holder = Holder(builder.emit, options.hold, losses=losses, idle=idle)
+    holder = keeper.holder = Holder(emit, options.hold, losses=losses, idle=idle)
     current = Runtime(
         tracer=tracer,
         planner=Planner(options.identities),
@@ -226,7 +245,14 @@ def _instrument(
         logging.getLogger().addHandler(handler)
     # Registered after the providers' own handlers, so it runs before them: what is held still gets out.
     lifecycle.at_exit(holder.close)
-    flush = lifecycle.bounded(lambda: _flush(provider, loggers), lambda: patience(options.base_endpoint))
+
+    def last() -> None:
+        # The process may be ended right after this, past atexit.
+        holder.flush()
+        idle(True)
+        _flush(provider, loggers)
+
+    flush = lifecycle.bounded(last, lambda: patience(options.base_endpoint))
     lifecycle.at_flush(flush)
     _installed = _Installed(
         current,
@@ -238,6 +264,7 @@ def _instrument(
         contrib=False,
         samples=builder.samples,
         options=options,
+        keeper=keeper,
     )
     try:
         runtime.install(current)
@@ -252,6 +279,19 @@ def _instrument(
     except Exception:
         _uninstrument()  # all or nothing
         raise
+
+
+def _settings(options: Options, key_id: str, *, export_hashes: bool) -> Inventory:
+    """What an inventory says of how Trueline was switched on."""
+    hashes: Hashes = "left_out" if not export_hashes else "keyed" if options.hash_secret else "unkeyed"
+    return Inventory(
+        process_kind=str(options.process_kind),
+        spans=options.spans,
+        key_id=key_id,
+        hashes=hashes,
+        sample=options.sample,
+        follows_trace_sampler=options.follow_trace_sampler,
+    )
 
 
 def _flush(*providers: object) -> None:
@@ -329,12 +369,30 @@ def is_sampling() -> bool:
     return _installed is not None and _installed.samples
 
 
+def inventory() -> Inventory:
+    """Which databases, tables and identity columns this process was seen to use, and what cannot be seen.
+
+    Statements count when they leave: up to ``hold`` seconds after they ran. ``inventory().describe()`` is
+    the same in sentences. Empty while Trueline is off; never raises.
+    """
+    installed = _installed
+    if installed is None:
+        return Inventory()
+    return _take(installed) or Inventory()
+
+
+@guarded("inventory.take")
+def _take(installed: _Installed) -> Inventory:
+    return installed.keeper.take()
+
+
 def status() -> dict[str, Any]:
     """What Trueline did in this process: internal errors, losses by reason, and work that it could not see.
 
     ``unseen`` counts ``checkouts`` of connections on which no statement of SQLAlchemy's ran, and
     ``transactions`` that the driver had open when such a connection was given back. ``statements`` tells how
-    new texts were read; those ``over_budget`` were only glanced at.
+    new texts were read; those ``over_budget`` were only glanced at. ``inventory`` is :func:`inventory` as
+    plain values.
     """
     from trueline.instrumentation.guard import internal_errors
 
@@ -345,6 +403,7 @@ def status() -> dict[str, Any]:
         "unseen": dict(_installed.runtime.holder.unseen) if _installed is not None else {},
         "declarations": {} if _installed is None else _declarations(_installed.options),
         "statements": _installed.runtime.planner.counts() if _installed is not None else {},
+        "inventory": dataclasses.asdict(inventory()),
     }
 
 

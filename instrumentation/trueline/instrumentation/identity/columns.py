@@ -18,7 +18,7 @@ _MAX_CACHED: Final = 16384
 #: Foreign keys that lead to foreign keys; longer chains, and circles, end there.
 _MAX_DEPTH: Final = 6
 #: A group that so many tables refer to, beside the users', is whose things these are, not a list of rights.
-_MIN_OF_TENANT: Final = 3
+_MIN_OF_GROUP: Final = 3
 
 
 class IdentityColumns:
@@ -77,16 +77,21 @@ class IdentityColumns:
             seen = {facts.name}
             paths: list[tuple[tuple[str, ...], TableFacts]] = [((), facts)]
             for path, at in paths:
+                found = [
+                    (column, domain)
+                    for column in dict.fromkeys((*at.references, *at.columns))
+                    if (domain := self.domain_of(at.name, column)) is not None and column != "id"
+                ]
+                if found:
+                    # a user says more than the group that the user is in
+                    column, domain = next((one for one in found if one[1] == "user"), found[0])
+                    return (*path, f"{at.name}.{column}"), domain
                 for column, targets in at.references.items():
-                    step = (*path, f"{at.name}.{column}")
-                    domain = self.domain_of(at.name, column)
-                    if domain is not None:
-                        return step, domain
                     for target, _ in targets:
                         other = self.tables.get(target)
-                        if other is not None and target not in seen and len(step) < _MAX_DEPTH:
+                        if other is not None and target not in seen and len(path) < _MAX_DEPTH:
                             seen.add(target)
-                            paths.append((step, other))
+                            paths.append(((*path, f"{at.name}.{column}"), other))
         return None
 
     def _find(self, table: str, column: str) -> str | None:
@@ -121,7 +126,10 @@ class IdentityColumns:
         if is_key and named.domain == "user" and not named.strong:
             # a key that is called account_id, of a table that need not hold accounts
             return named.domain if defaults.is_row_of(named.noun, table.name) else None
-        return named.domain
+        domain = self._of_noun(named)
+        if domain is None and named.noun in defaults.FOREIGN_NOUNS and self._refers_to_user(table):
+            return None  # oauth_accounts.account_id beside user_id: an account somewhere else
+        return domain or named.domain
 
     def _of_reference(self, table: TableFacts, column: str, depth: int) -> str | None:
         targets = table.references[column]
@@ -141,6 +149,19 @@ class IdentityColumns:
             return named.domain
         suffix = named.domain == "session"
         return named.domain if any(_is_of(named.noun, name, suffix) for name, _ in targets) else None
+
+    def _of_noun(self, named: defaults.Named) -> str | None:
+        """A reference that was not declared as one: account_id where there is a table of accounts."""
+        if named.domain != "user" or named.noun in ("", "user"):
+            return None
+        for facts in self.tables.called(f"{named.noun}s") or self.tables.called(named.noun):
+            domain = self._of_table(facts)
+            if domain is not None:
+                return domain
+        return None
+
+    def _refers_to_user(self, table: TableFacts) -> bool:
+        return any(self._of_reference(table, column, _MAX_DEPTH - 1) == "user" for column in table.references)
 
     def _is_nearest(self, table: TableFacts, column: str) -> bool:
         """Tell whether a table has nothing that says whose a row is, but who made it."""
@@ -169,16 +190,16 @@ class IdentityColumns:
         if noun:
             # customers beside users are numbered by themselves: customer 7 is not user 7
             return noun if self._is_beside_users(table) else "user"
-        return "tenant" if self._is_tenant(table) else None
+        return defaults.group_of(table.name) if self._is_group_of_users(table) else None
 
     def _is_beside_users(self, table: TableFacts) -> bool:
         targets = {name for targets in table.references.values() for name, _ in targets}
         targets |= {name for name, _ in self.tables.referring_to(table.name)}
         return any(self._holds_users(name) for name in targets if name != table.name)
 
-    def _is_tenant(self, table: TableFacts) -> bool:
+    def _is_group_of_users(self, table: TableFacts) -> bool:
         """A group of people that every user belongs to, and that other things belong to as well."""
-        if not defaults.is_group(table.name):
+        if not defaults.group_of(table.name):
             return False
         referring = {
             name
@@ -186,7 +207,7 @@ class IdentityColumns:
             if name != table.name and defaults.is_group_key(column, table.name)
         }
         users = {name for name in referring if self._holds_users(name)}
-        return bool(users) and len(referring - users) >= _MIN_OF_TENANT
+        return bool(users) and len(referring - users) >= _MIN_OF_GROUP
 
     def _holds_users(self, name: str) -> bool:
         by_name = defaults.table_named(name)

@@ -80,10 +80,14 @@ _TABLES: Final[tuple[tuple[str, re.Pattern[str], bool], ...]] = (
     ),
     ("tenant", _pattern(rf"(?P<noun>{_TENANT})s?"), True),
 )
-#: Groups of people that a user belongs to: a tenant, where a foreign key of the users' table says so.
-_GROUPS: Final = _pattern(
-    r"(?:[a-z]+_)?(?:group|household|team|company|companie|family|familie|club|school|account)s?"
-)
+#: Groups of people that a user belongs to, where a foreign key of the users' table says so; by table.
+_GROUPS: Final = {
+    **{f"{noun}s": noun for noun in ("group", "household", "team", "club", "school", "site")},
+    "companies": "company",
+    "families": "family",
+}
+#: What a user may have in other systems as well; beside a declared reference to the user it is one of those.
+FOREIGN_NOUNS: Final = frozenset({"account", "member", "person", "player", "subscriber"})
 #: A user's second name, in the table of users.
 LOGIN_NAMES: Final = frozenset({"username", "user_name", "login", "login_name", "screen_name"})
 #: Who did it rather than whose it is. Where a table says nothing better, who made a row is whose it is.
@@ -123,9 +127,10 @@ def is_maker(column: str) -> bool:
     return _MAKERS.fullmatch(column) is not None
 
 
-def is_group(table: str) -> bool:
-    """Tell whether a table is called like a group of people."""
-    return _GROUPS.fullmatch(table.rpartition(".")[2].lower()) is not None
+def group_of(table: str) -> str:
+    """Return what a group of people is called of which a table holds one a row, "" where it is none."""
+    name = table.rpartition(".")[2].lower()
+    return _GROUPS.get(name) or (name if name in _GROUPS.values() else "")
 
 
 def is_row_of(noun: str, table: str) -> bool:
@@ -136,8 +141,7 @@ def is_row_of(noun: str, table: str) -> bool:
 
 def is_group_key(column: str, table: str) -> bool:
     """Tell whether a column is called after the group of people that a table holds: team_id and teams."""
-    noun = column.removesuffix("_id")
-    return noun != column and (is_row_of(noun, table) or is_row_of(f"{noun.removesuffix('y')}ie", table))
+    return column == f"{group_of(table)}_id"
 
 
 def _match(known: tuple[tuple[str, re.Pattern[str], bool], ...], name: str) -> Named | None:

@@ -135,7 +135,7 @@ TRANSACTION_OPEN_STATEMENTS: Final = attribute("trueline.transaction.open_statem
 TRANSACTION_UNDONE: Final = attribute("trueline.transaction.rolled_back_statements", "string[]",
     TRANSACTION, column="rolled_back_statements",
     meaning="Span ids of statements that had been exported as `open` and were undone by a savepoint.")
-SAMPLE_RATIO: Final = attribute("trueline.sample.ratio", "double", STATEMENT, TRANSACTION,
+SAMPLE_RATIO: Final = attribute("trueline.sample.ratio", "double", STATEMENT, TRANSACTION, EVENT,
     column="sample_ratio", meaning="Share of identities that is kept; absent where everything is. What did not "
     "commit is kept whatever the share.")
 
@@ -206,6 +206,64 @@ LOSS_COUNT: Final = attribute("trueline.loss.count", "int", EVENT, meaning="How 
 LOSS_SECONDS: Final = attribute("trueline.loss.seconds", "double", EVENT,
     meaning="Within how many seconds before the event.")
 
+# -- the inventory: what one process saw, all of it counted before sampling ---------------------------------
+INVENTORY_TRIGGER: Final = attribute("trueline.inventory.trigger", "string", EVENT,
+    values=("first", "news", "hourly", "end"), meaning="Why it is sent now.")
+INVENTORY_SECONDS: Final = attribute("trueline.inventory.seconds", "double", EVENT,
+    meaning="For how many seconds the process has been counting.")
+INVENTORY_STATEMENTS: Final = attribute("trueline.inventory.statements", "int", EVENT,
+    meaning="Statements of every kind.")
+INVENTORY_WRITES: Final = attribute("trueline.inventory.writes", "int[]", EVENT,
+    meaning="Writes by what names their identity: a column, the bound identity only, nothing.")
+INVENTORY_READS: Final = attribute("trueline.inventory.reads", "int[]", EVENT, meaning="Reads, likewise.")
+INVENTORY_UNPARSED: Final = attribute("trueline.inventory.parsed_by_keywords", "int", EVENT,
+    meaning="Statements too odd to be parsed wholly.")
+INVENTORY_WITH_ENTRY: Final = attribute("trueline.inventory.with_entry", "int", EVENT,
+    meaning="Statements that ran inside of an entry span.")
+INVENTORY_DATABASES: Final = attribute("trueline.inventory.databases", "string[]", EVENT,
+    meaning="Fingerprints of the databases; aligned with their rungs and URLs.")
+INVENTORY_DATABASE_RUNGS: Final = attribute("trueline.inventory.database.rungs", "string[]", EVENT,
+    meaning="Name of the best rung of each.")
+INVENTORY_DATABASE_URLS: Final = attribute("trueline.inventory.database.urls", "string[]", EVENT,
+    meaning="URL of each, without credentials and query string.")
+INVENTORY_TABLES: Final = attribute("trueline.inventory.tables", "string[]", EVENT,
+    meaning="Tables, busiest first; aligned with the four counts below.")
+INVENTORY_TABLE_READS: Final = attribute("trueline.inventory.table.reads", "int[]", EVENT,
+    meaning="Reads that name the table.")
+INVENTORY_TABLE_WRITES_COLUMN: Final = attribute("trueline.inventory.table.writes_by_column", "int[]", EVENT,
+    meaning="Writes to it whose identity a column names.")
+INVENTORY_TABLE_WRITES_BOUND: Final = attribute("trueline.inventory.table.writes_by_bound", "int[]", EVENT,
+    meaning="Writes to it that carry the bound identity only.")
+INVENTORY_TABLE_WRITES_NONE: Final = attribute("trueline.inventory.table.writes_by_none", "int[]", EVENT,
+    meaning="Writes to it that name nobody.")
+INVENTORY_COLUMNS: Final = attribute("trueline.inventory.columns", "string[]", EVENT,
+    meaning="Identity columns as `table.column`, once an encoding and clause; aligned with the four below.")
+INVENTORY_COLUMN_DOMAINS: Final = attribute("trueline.inventory.column.domains", "string[]", EVENT,
+    meaning="user, tenant, message ...")
+INVENTORY_COLUMN_CLAUSES: Final = attribute("trueline.inventory.column.clauses", "string[]", EVENT,
+    values=tuple(Clause), meaning="Whether the column is filtered or set.")
+INVENTORY_COLUMN_ENCODINGS: Final = attribute("trueline.inventory.column.encodings", "string[]", EVENT,
+    meaning="How identities are written there.")
+INVENTORY_COLUMN_STATEMENTS: Final = attribute("trueline.inventory.column.statements", "int[]", EVENT,
+    meaning="Statements that use it so.")
+INVENTORY_MORE: Final = attribute("trueline.inventory.more", "int", EVENT,
+    meaning="Statements on tables beyond those that are listed.")
+INVENTORY_HASHES: Final = attribute("trueline.inventory.hashes", "string", EVENT,
+    values=("keyed", "unkeyed", "left_out"),
+    meaning="Whether identities leave as hashes under a secret, under none, or not at all.")
+INVENTORY_SPANS: Final = attribute("trueline.inventory.spans", "string", EVENT, values=("own", "contrib"),
+    meaning="Whose spans the statements have.")
+INVENTORY_FOLLOWS_SAMPLER: Final = attribute("trueline.inventory.follows_trace_sampler", "boolean", EVENT,
+    meaning="Statements of traces that the trace sampler dropped are dropped as well.")
+INVENTORY_UNSEEN_CHECKOUTS: Final = attribute("trueline.inventory.unseen.checkouts", "int", EVENT,
+    meaning="Times that a connection was taken and no statement of SQLAlchemy's ran on it.")
+INVENTORY_UNSEEN_TRANSACTIONS: Final = attribute("trueline.inventory.unseen.transactions", "int", EVENT,
+    meaning="Such times at which the driver had a transaction open: work that was done past SQLAlchemy.")
+INVENTORY_LOST: Final = attribute("trueline.inventory.lost", "int", EVENT,
+    meaning="Spans that were made and did not leave.")
+INVENTORY_ERRORS: Final = attribute("trueline.inventory.internal_errors", "int", EVENT,
+    meaning="Errors inside of Trueline.")
+
 EVENT_DATABASE_CONNECTED: Final = event("trueline.database.connected",
     meaning="This process made its first connection to a database.",
     attributes=(DATABASE_FINGERPRINT, DATABASE_FINGERPRINTS, DATABASE_ROLE, DATABASE_SCHEMA,
@@ -220,4 +278,13 @@ EVENT_AI_COMPLETED: Final = event("trueline.ai.completed",
 EVENT_EXPORT_LOSS: Final = event("trueline.export.loss",
     meaning="Spans were dropped before they reached the store.",
     attributes=(LOSS_REASON, LOSS_COUNT, LOSS_SECONDS))
+EVENT_INVENTORY: Final = event("trueline.inventory",
+    meaning="What this process saw: databases, tables, identity columns, and what it cannot see.",
+    attributes=(INVENTORY_TRIGGER, INVENTORY_SECONDS, INVENTORY_STATEMENTS, INVENTORY_WRITES, INVENTORY_READS,
+        INVENTORY_UNPARSED, INVENTORY_WITH_ENTRY, INVENTORY_DATABASES, INVENTORY_DATABASE_RUNGS,
+        INVENTORY_DATABASE_URLS, INVENTORY_TABLES, INVENTORY_TABLE_READS, INVENTORY_TABLE_WRITES_COLUMN,
+        INVENTORY_TABLE_WRITES_BOUND, INVENTORY_TABLE_WRITES_NONE, INVENTORY_COLUMNS, INVENTORY_COLUMN_DOMAINS,
+        INVENTORY_COLUMN_CLAUSES, INVENTORY_COLUMN_ENCODINGS, INVENTORY_COLUMN_STATEMENTS, INVENTORY_MORE,
+        INVENTORY_HASHES, HASH_KEY_ID, SAMPLE_RATIO, INVENTORY_SPANS, INVENTORY_FOLLOWS_SAMPLER,
+        INVENTORY_UNSEEN_CHECKOUTS, INVENTORY_UNSEEN_TRANSACTIONS, INVENTORY_LOST, INVENTORY_ERRORS))
 # fmt: on

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-AttributeType = Literal["string", "string[]", "int", "double", "boolean"]
+AttributeType = Literal["string", "string[]", "int", "int[]", "double", "boolean"]
 
 #: Version of the telemetry contract. Minor: names were added. Major: a name changed its meaning.
 CONTRACT_VERSION: Final = "0.1.0"

@@ -141,7 +141,8 @@ class Token:
     """One token. ``template`` is how the parser is to see it; ``space``: blank or comment stood before it.
 
     Of placeholders, ``key`` is the name, or the position where the text says it, or None: the next one.
-    ``hidden``: a name that may be a value, not to be shown. ``repeats`` is set on the tokens of a unit whose repetitions follow it and were left out.
+    ``hidden``: a name that may be a value, not to be shown. ``repeats`` is set on the tokens of a unit whose
+    repetitions follow it and were left out.
     """
 
     kind: str

@@ -1,13 +1,8 @@
-"""Names of tables and columns in a syntax tree, and which column is the key of which table."""
+"""Names of tables and columns in a syntax tree."""
 
 from __future__ import annotations
 
-import functools
-from typing import Final
-
 from sqlglot import exp
-
-_KEYS: Final = ("id", "uuid", "guid", "pk")
 
 
 def identifier(node: object) -> str:
@@ -45,26 +40,3 @@ def output_name(projection: exp.Expression) -> str:
     if isinstance(projection, exp.Alias):
         return identifier(projection.args.get("alias"))
     return identifier(projection.this) if isinstance(projection, exp.Column) else ""
-
-
-@functools.lru_cache(maxsize=4096)
-def singulars(table: str) -> frozenset[str]:
-    """Return what one row of a table may be called: expenses -> expense, categories -> category."""
-    name = table.rpartition(".")[2].lower()
-    found = {name}
-    if name.endswith("ies"):
-        found.add(f"{name[:-3]}y")
-    if name.endswith("es"):
-        found.add(name[:-2])
-    if name.endswith("s"):
-        found.add(name[:-1])
-    return frozenset(found)
-
-
-def is_key_of(table: str, column: str) -> bool:
-    """Tell whether a column looks like the primary key of a table: id, uuid, <row>_id."""
-    name = column.lower()
-    if name in _KEYS:
-        return True
-    row, _, key = name.rpartition("_")
-    return key in _KEYS and row in singulars(table)

@@ -1,19 +1,22 @@
-"""From a template to what can be said of every statement that shares it."""
+"""Statements read by a parser: those that are not plain enough to be read from their tokens.
+
+Only this module leads to the parser, which takes longer to load than everything else of Trueline: it is
+imported when it is needed.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import sqlglot
 from sqlglot import exp
 
 from trueline.instrumentation.identity.config import Domains
-from trueline.instrumentation.semconv import Clause, Kind
 from trueline.instrumentation.statement.analysis import Analysis
-from trueline.instrumentation.statement.facts import Comparison, Facts
-from trueline.instrumentation.statement.names import is_key_of
+from trueline.instrumentation.statement.templates import Template, template_of
 
 _DIALECTS: Final[dict[str, str]] = {
     "postgresql": "postgres",
@@ -30,32 +33,6 @@ _DIALECTS: Final[dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SlotUse:
-    """An identity column and the numbers of the value slots that it is compared with or set to."""
-
-    column: str
-    domain: str
-    clause: Clause
-    slots: tuple[int, ...]
-    transform: str
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """What is known of a statement before its values are: the fields of a plan."""
-
-    kind: Kind
-    operation: str
-    tables: tuple[str, ...]
-    filters: tuple[str, ...]
-    lock: bool
-    self_update: bool
-    on_conflict: str
-    identities: tuple[SlotUse, ...]
-    row_filter: tuple[SlotUse, ...]
-
-
 def analyse(texts: Sequence[str], dialect: str, columns: Domains) -> Template | None:
     """Parse the statements of one text; None where the parser does not understand one of them."""
     analysis = Analysis()
@@ -69,45 +46,28 @@ def analyse(texts: Sequence[str], dialect: str, columns: Domains) -> Template | 
     return template_of(analysis.facts(), columns)
 
 
-def template_of(facts: Facts, columns: Domains) -> Template:
-    """Return the template of what was read, with the columns that name identities."""
-    tables = facts.tables
-    return Template(
-        kind=facts.kind,
-        operation=facts.operation,
-        tables=tables,
-        filters=facts.filters,
-        lock=facts.lock,
-        self_update=facts.self_update,
-        on_conflict=facts.on_conflict,
-        identities=tuple(_identities(facts.comparisons, columns)),
-        row_filter=tuple(_row_filter(facts.comparisons, tables[0])) if tables else (),
-    )
+class _Quiet(logging.Filter):
+    """Keeps what the parser says of our texts out of the application's log; its own use of it speaks on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parsing = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is to be logged."""
+        return not getattr(self.parsing, "ours", False)
+
+
+_quiet: Final = _Quiet()
+logging.getLogger("sqlglot").addFilter(_quiet)
 
 
 def _parse(text: str, dialect: str) -> exp.Expression | None:
+    _quiet.parsing.ours = True
     try:
         tree = sqlglot.parse_one(text, read=_DIALECTS.get(dialect))
     except Exception:  # its own errors, RecursionError, and what a parser of foreign text may hold
         return None
+    finally:
+        _quiet.parsing.ours = False
     return tree if isinstance(tree, exp.Expression) else None
-
-
-def _identities(comparisons: Sequence[Comparison], columns: Domains) -> list[SlotUse]:
-    uses: dict[SlotUse, None] = {}
-    for one in comparisons:
-        domain = columns.domain_of(one.table, one.column)
-        if domain is not None:
-            name = f"{one.table}.{one.column}"
-            uses[SlotUse(name, domain, one.clause, one.slots, one.transform)] = None
-    return list(uses)
-
-
-def _row_filter(comparisons: Sequence[Comparison], table: str) -> list[SlotUse]:
-    uses: dict[str, SlotUse] = {}
-    for one in comparisons:
-        where = one.clause is Clause.WHERE and one.certain and one.table == table
-        if where and len(one.slots) == 1 and is_key_of(table, one.column):
-            name = f"{table}.{one.column}"
-            uses.setdefault(name, SlotUse(name, "", Clause.WHERE, one.slots, ""))
-    return [uses[name] for name in sorted(uses)]

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from trueline.instrumentation.guard import report
 from trueline.instrumentation.identity.columns import IdentityColumns
 from trueline.instrumentation.identity.config import IdentityConfig
 from trueline.instrumentation.semconv import Kind
@@ -13,9 +14,9 @@ from trueline.instrumentation.statement import keywords, plain
 from trueline.instrumentation.statement.budget import Budget
 from trueline.instrumentation.statement.lexer import Token
 from trueline.instrumentation.statement.once import Cache
-from trueline.instrumentation.statement.parse import SlotUse, Template, analyse, template_of
 from trueline.instrumentation.statement.plan import Control, IdentityUse, Plan
 from trueline.instrumentation.statement.scan import Scan, Slot, scan
+from trueline.instrumentation.statement.templates import SlotUse, Template, template_of
 
 #: db.query.text and db.query.summary are cut here, in characters.
 MAX_TEXT: Final = 4096
@@ -73,9 +74,7 @@ class Planner:
         try:
             return self._plans[(dialect, statement)]
         except KeyError:
-            if context is not None:
-                self._learn(context)
-            return self._plan(statement, dialect)
+            return self._plan(statement, dialect, context)
         except TypeError:  # not a text at all
             return _NOTHING
 
@@ -105,7 +104,7 @@ class Planner:
                 ):
                     templates.pop(key, None)
 
-    def _plan(self, statement: str, dialect: str) -> Plan:
+    def _plan(self, statement: str, dialect: str, context: Any) -> Plan:
         try:
             key: _PlanKey = (dialect, statement)
             if len(statement) > _MAX_KEY:
@@ -114,16 +113,18 @@ class Planner:
                 found = self._plans.get(key)
                 if found is not None:
                     return found
-            return self._cached.get(key, lambda: self._within_budget(statement, dialect))
+            return self._cached.get(key, lambda: self._within_budget(statement, dialect, context))
         except Exception:  # a text that nobody thought of must not reach the application
             return _NOTHING
 
-    def _within_budget(self, statement: str, dialect: str) -> tuple[Plan, bool]:
+    def _within_budget(self, statement: str, dialect: str, context: Any) -> tuple[Plan, bool]:
         if not self._budget.is_left():
             self._counts.glances += 1
             return _glance(statement, dialect), False
         start = time.thread_time()
         try:
+            if context is not None:
+                self._learn(context)
             return self._make(statement, dialect), True
         except Exception:  # known from now on, so that it is not tried again and again
             return _NOTHING, True
@@ -166,9 +167,19 @@ class Planner:
             if not scanned.whole or len(scanned.pieces) > _MAX_PARSED_TOKENS or _depth(scanned) > _MAX_DEPTH:
                 return None
             self._counts.parsed += 1
+            from trueline.instrumentation.statement.parse import analyse  # see load_parser
+
             return analyse(texts, dialect, self.columns)
         except Exception:  # a tree that nobody thought of: its keywords are still true
             return None
+
+
+def load_parser() -> None:
+    """Import the parser, which takes a while: neither while a service starts, nor in a request."""
+    try:
+        import trueline.instrumentation.statement.parse  # noqa: F401
+    except Exception as error:
+        report("planner.load", error)
 
 
 def _glance(statement: str, dialect: str) -> Plan:

@@ -8,12 +8,12 @@ from typing import Final
 
 from sqlglot import exp
 
+from trueline.instrumentation.statement.keys import singulars
 from trueline.instrumentation.statement.names import (
     alias_columns,
     alias_of,
     identifier,
     output_name,
-    singulars,
     table_name,
 )
 from trueline.instrumentation.statement.trees import slot_of, sources_of, unwrapped

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from trueline.monitor.api import databases, declarations, findings, last_write, rules, status, traces
+from trueline.monitor.api import (
+    coverage,
+    databases,
+    declarations,
+    findings,
+    last_write,
+    rules,
+    status,
+    traces,
+)
 from trueline.monitor.api.context import Context
 from trueline.monitor.declaration_service import DeclarationService
 from trueline.monitor.rule_service import RuleService
@@ -18,7 +27,7 @@ def build_router(
     """Build all routes on a store, the rules at work on it and the declarations in force."""
     context = Context(store, rules_service, settings, declaration_service)
     router = APIRouter()
-    for module in (findings, rules, traces, databases, declarations, status):
+    for module in (findings, rules, traces, databases, coverage, declarations, status):
         router.include_router(module.build(context), prefix="/api/v1")
     router.include_router(last_write.build(context), prefix="/ops")
     return router

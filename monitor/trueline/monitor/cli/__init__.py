@@ -7,7 +7,18 @@ import typer
 
 def build_cli() -> typer.Typer:
     """Return the application with all commands."""
-    from trueline.monitor.cli import declarations, demo, findings, last_write, migrate, rules, serve, settings
+    from trueline.monitor.cli import (
+        coverage,
+        declarations,
+        demo,
+        doctor,
+        findings,
+        last_write,
+        migrate,
+        rules,
+        serve,
+        settings,
+    )
 
     app = typer.Typer(
         name="trueline",
@@ -17,7 +28,8 @@ def build_cli() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    for module in (serve, demo, findings, rules, declarations, last_write, migrate, settings):
+    modules = (serve, demo, findings, coverage, doctor, rules, declarations, last_write, migrate, settings)
+    for module in modules:
         module.register(app)
 
     @app.callback(invoke_without_command=True)

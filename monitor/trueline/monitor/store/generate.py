@@ -254,6 +254,8 @@ def attribute_column(attribute: Attribute, table: Table) -> Column:
         case "int":
             expression = f"ifNull(toInt64OrNull({text}), {missing})" if missing else f"toInt64OrZero({text})"
             return Column(attribute.column, "Int64", expression, "ZSTD(1)")
+        case "int[]":
+            return Column(attribute.column, "Array(Int64)", f"JSONExtract({text}, 'Array(Int64)')", "ZSTD(1)")
         case "double":
             return Column(attribute.column, "Float64", f"toFloat64OrZero({text})", "ZSTD(1)")
         case "boolean":
