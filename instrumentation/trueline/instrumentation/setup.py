@@ -42,6 +42,7 @@ from trueline.instrumentation.sampling import Sampler
 from trueline.instrumentation.spans import SpanBuilder
 from trueline.instrumentation.statement import Planner, load_parser
 from trueline.instrumentation.support import sqlalchemy_is_supported
+from trueline.instrumentation.threads import unwatch_threads, watch_threads
 
 if TYPE_CHECKING:
     from trueline.instrumentation.records import StatementRecord
@@ -62,6 +63,7 @@ class _Installed:
     flush: Callable[[], None]
     contrib: bool
     samples: bool
+    options: Options
     keeper: Keeper
 
 
@@ -96,6 +98,8 @@ def instrument(
     database_names: Mapping[str, str] | None = None,
     sample: float | None = None,
     follow_trace_sampler: bool | None = None,
+    threads: bool | None = None,
+    config: str | os.PathLike[str] | None = None,
     tracer_provider: trace.TracerProvider | None = None,
     logger_provider: _logs.LoggerProvider | None = None,
 ) -> None:
@@ -119,6 +123,11 @@ def instrument(
             commit is sent whatever the share. Default 1.
         follow_trace_sampler: drop statements of traces that the trace sampler dropped, unless they did not
             commit. Default False: rules need every write and read of an identity.
+        config: a file of declarations; TRUELINE_CONFIG, else trueline.yaml in the working directory, if it is
+            there. Arguments and variables go before what it says. One that cannot be used is left out, and
+            one log sentence says why.
+        threads: let threads and thread pools work under the binding and in the trace of whoever started them
+            or handed the work in. Default False.
         database_name: the operator's own name for the database, stronger than any fingerprint.
         database_names: for several databases, names by ``host:port/database`` or by fingerprint.
 
@@ -144,6 +153,8 @@ def instrument(
             database_names=database_names,
             sample=sample,
             follow_trace_sampler=follow_trace_sampler,
+            threads=threads,
+            config=config,
         )
     except ConfigurationError:
         raise
@@ -252,6 +263,7 @@ def _instrument(
         flush,
         contrib=False,
         samples=builder.samples,
+        options=options,
         keeper=keeper,
     )
     try:
@@ -259,6 +271,8 @@ def _instrument(
         wrap_dialects()
         listen()
         wrap_async()
+        if options.threads:
+            watch_threads()
         _installed.contrib = options.spans == "contrib" and contrib.activate(provider)
         if options.spans == "own" and "opentelemetry.instrumentation.sqlalchemy" in sys.modules:
             contrib.warn_if_doubled()
@@ -323,7 +337,7 @@ def _uninstrument() -> None:
 
     runtime.install(None)
     holder, handler = installed.runtime.holder, installed.log_handler
-    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget, unwrap_async]
+    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget, unwrap_async, unwatch_threads]
     if installed.contrib:
         steps.append(contrib.deactivate)
     steps += [
@@ -387,6 +401,14 @@ def status() -> dict[str, Any]:
         "internal_errors": dict(internal_errors),
         "losses": dict(_installed.runtime.holder.losses.total) if _installed is not None else {},
         "unseen": dict(_installed.runtime.holder.unseen) if _installed is not None else {},
+        "declarations": {} if _installed is None else _declarations(_installed.options),
         "statements": _installed.runtime.planner.counts() if _installed is not None else {},
         "inventory": dataclasses.asdict(inventory()),
     }
+
+
+def _declarations(options: Options) -> dict[str, str]:
+    declared = options.declarations
+    if declared is not None:
+        return {"path": declared.path, "sha256": declared.content_hash}
+    return {"problem": options.declarations_problem} if options.declarations_problem else {}
