@@ -61,7 +61,7 @@ class MappedTables:
         self._misses = 0
 
     def find(self, session: Any, table: str, key: tuple[object, ...]) -> Loaded | None:
-        """Return the row of ``table`` (lower case, with its schema) with this primary key, if it is loaded."""
+        """Return the row of ``table`` (lower case, with its schema) with this key, if it is loaded."""
         targets = self._targets.get(table)
         if targets is None:
             targets = self._look_again(table)

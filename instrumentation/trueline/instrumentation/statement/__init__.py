@@ -11,4 +11,14 @@ from trueline.instrumentation.statement.plan import (
 )
 from trueline.instrumentation.statement.planner import Planner, load_parser
 
-__all__ = ["Control", "IdentityUse", "Literal", "Ownership", "Plan", "Planner", "Series", "Source", "load_parser"]
+__all__ = [
+    "Control",
+    "IdentityUse",
+    "Literal",
+    "Ownership",
+    "Plan",
+    "Planner",
+    "Series",
+    "Source",
+    "load_parser",
+]

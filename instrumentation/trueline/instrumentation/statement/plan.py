@@ -107,7 +107,8 @@ class Plan:
     ``tables``: lower-case unless quoted, with a schema only where one is written, the written one first,
     no names of common table expressions. ``text`` and ``summary`` carry no literal. ``filters``: columns
     in a WHERE as ``table.column``. ``row_filter``: equality filters on what looks like the primary key of
-    ``tables[0]``. ``ownership``: how the row tells, where no column does. ``complete`` is False where the text was read by keywords only.
+    ``tables[0]``. ``ownership``: how the row tells whose it is.
+    ``complete`` is False where the text was read by keywords only.
     """
 
     kind: Kind

@@ -29,7 +29,7 @@ class SlotUse:
 
 @dataclass(frozen=True, slots=True)
 class SlotOwnership:
-    """As :class:`~.plan.Ownership`; each way is its path, its domain, and what the statement says of its start."""
+    """As :class:`~.plan.Ownership`; a way is its path, its domain, and what says the value of its start."""
 
     table: str
     keys: tuple[SlotUse, ...]
