@@ -272,7 +272,6 @@ BY_CHANCE = {"bound:tidied", "ambient:new_trace_id", "records:StatementRecord.sp
 NOT_CALLED = {
     "ai_calls:ai_call._recreate_cm": "called by contextlib when the block is used as a decorator",
     "ai_calls:ai_call.failed": "guarded",
-    "binding:_script_name": "below bind_identity._begin, which is guarded",
     "bound:Entered.revoke": "below guarded methods, where a block is left elsewhere; see test_binding.py",
     "decorating:Step.begin": "a protocol",
     "decorating:Step.end": "a protocol",
