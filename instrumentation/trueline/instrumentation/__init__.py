@@ -14,6 +14,7 @@ from trueline.instrumentation.binding import bind_identity, bind_message
 from trueline.instrumentation.identity import Domain, IdentityConfig
 from trueline.instrumentation.inventory_report import Inventory
 from trueline.instrumentation.options import ConfigurationError
+from trueline.instrumentation.propagation import propagate, propagating
 from trueline.instrumentation.setup import instrument, inventory, uninstrument
 
 __all__ = [
@@ -27,5 +28,7 @@ __all__ = [
     "bind_message",
     "instrument",
     "inventory",
+    "propagate",
+    "propagating",
     "uninstrument",
 ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from types import TracebackType
 from typing import Any, Self
 
 from opentelemetry import trace
+from opentelemetry.context import attach
 from opentelemetry.trace import Span, Status, StatusCode
 
 from trueline.instrumentation import ambient, semconv
+from trueline.instrumentation.bound import reset_context
 
 
 class Block:
@@ -17,7 +18,7 @@ class Block:
 
     def __init__(self) -> None:
         self._span: Span | None = None
-        self._activation: contextlib.AbstractContextManager[Any] | None = None
+        self._token: Any = None
 
     def __enter__(self) -> Self:
         self._begin()
@@ -52,24 +53,24 @@ class Block:
     def _hold(self, span: Span) -> None:
         """Make ``span`` the current one until :meth:`_release`."""
         self._span = span
-        # Exceptions are left to us: the message of one can hold what the user typed.
-        self._activation = trace.use_span(
-            span, end_on_exit=False, record_exception=False, set_status_on_exception=False
-        )
-        self._activation.__enter__()
+        self._token = attach(trace.set_span_in_context(span))
 
     def _release(self, error: BaseException | None) -> None:
         """End the span, failed if an error leaves the block."""
         span, self._span = self._span, None
-        activation, self._activation = self._activation, None
-        if activation is not None:
-            activation.__exit__(None, None, None)
-        if span is None:
-            return
-        if error is not None and not isinstance(error, GeneratorExit):
-            span.set_status(Status(StatusCode.ERROR))
-            span.set_attribute(semconv.ERROR_TYPE, qualified_name(type(error)))
-        span.end(ambient.now_ns())
+        token, self._token = self._token, None
+        if token is not None:
+            reset_context(token)
+        if span is not None:
+            end_span(span, error)
+
+
+def end_span(span: Span, error: BaseException | None) -> None:
+    """End a block's span: failed, without the text of the exception, if one leaves the block."""
+    if error is not None and not isinstance(error, GeneratorExit):
+        span.set_status(Status(StatusCode.ERROR))
+        span.set_attribute(semconv.ERROR_TYPE, qualified_name(type(error)))
+    span.end(ambient.now_ns())
 
 
 def qualified_name(kind: type[BaseException]) -> str:

@@ -11,8 +11,9 @@ from typing import Any, Final
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
 from opentelemetry.trace import Span, SpanContext, get_current_span
 
-from trueline.instrumentation import ambient, runtime, scope
+from trueline.instrumentation import ambient, bound, runtime
 from trueline.instrumentation.adopted import adopt
+from trueline.instrumentation.bound import BOUND_KEY, Bound, own
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState
 from trueline.instrumentation.connections import ConnectionDied, state_of
 from trueline.instrumentation.contrib import SPAN_ATTRIBUTE
@@ -29,8 +30,8 @@ from trueline.instrumentation.statement import Plan
 _RUNNING: Final = "_trueline_running"
 _SUPPRESS_PLAIN: Final = "suppress_instrumentation"
 
-#: Started at (ns), the current span's context, the entry span, runtime, connection.
-Begun = tuple[int, SpanContext | None, Span | None, Runtime, ConnectionState]
+#: Started at (ns), the current span's context, the entry span, runtime, connection, whom it is for.
+Begun = tuple[int, SpanContext | None, Span | None, Runtime, ConnectionState, Bound]
 
 
 def begin(context: Any) -> Begun | None:
@@ -40,11 +41,13 @@ def begin(context: Any) -> Begun | None:
         values = context.__dict__
         if current is None or values.get(_RUNNING):
             return None
-        around = get_current()
+        around = bound.tidied() if bound.revoking else get_current()
         parent = entry = None
+        whom: Any = None
         if around:
             if around.get(_SUPPRESS_INSTRUMENTATION_KEY) or around.get(_SUPPRESS_PLAIN):
                 return None
+            whom = around.get(BOUND_KEY)
             span = get_current_span(around)
             parent = span.get_span_context()
             if parent.is_valid:
@@ -62,8 +65,10 @@ def begin(context: Any) -> Begun | None:
             state = state_of(connection, current)
         if state is None:
             return None
+        if whom is None:
+            whom = own.get()
         values[_RUNNING] = True
-        return ambient.now_ns(), parent, entry, current, state
+        return ambient.now_ns(), parent, entry, current, state, whom
     except ConnectionDied as died:
         # The statement cannot succeed any more. It fails with what it would have met itself.
         raise died.error from died.error.__cause__
@@ -78,16 +83,15 @@ def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any
         ended_at = ambient.now_ns()
         values = context.__dict__
         values[_RUNNING] = False
-        started_at, parent, entry, current, state = begun
+        started_at, parent, entry, current, state, whom = begun
         adopted = values.pop(SPAN_ATTRIBUTE, None)
         if adopted is not None:
             adopted = adopt(adopted)
         many = context.executemany
         plan = current.planner.plan(statement, state.system, context)
-        bound = scope.bound_identities.get()
         identities = EMPTY
         if plan.identities:
-            identities = current.extractor.extract(plan, parameters, executemany=many, bound=bound)
+            identities = current.extractor.extract(plan, parameters, executemany=many, bound=whom)
         row_key = ""
         if plan.row_filter and not many:
             row_key = current.extractor.row_key(plan, parameters)
@@ -99,7 +103,7 @@ def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any
             ended_at,
             parent,
             entry,
-            bound,
+            whom,
             identities,
             row_key,
             _row_count(state, plan, cursor),
@@ -118,13 +122,12 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
         ended_at = ambient.now_ns()
         values = context.__dict__
         values[_RUNNING] = False
-        started_at, parent, entry, current, state = begun
+        started_at, parent, entry, current, state, whom = begun
         adopted = values.pop(SPAN_ATTRIBUTE, None)
         if adopted is not None:
             adopted = adopt(adopted)
         many = context.executemany
         plan = current.planner.plan(statement, state.system, context)
-        bound = scope.bound_identities.get()
         extractor = current.extractor
         record = StatementRecord(
             plan,
@@ -134,8 +137,8 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
             ended_at,
             parent,
             entry,
-            bound,
-            extractor.extract(plan, parameters, executemany=many, bound=bound) if plan.identities else EMPTY,
+            whom,
+            extractor.extract(plan, parameters, executemany=many, bound=whom) if plan.identities else EMPTY,
             extractor.row_key(plan, parameters) if plan.row_filter and not many else "",
             None,
             len(parameters) if many and isinstance(parameters, list) else 0,

@@ -7,12 +7,20 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from trueline.instrumentation.database_names import DatabaseNames
+from trueline.instrumentation.declarations.service import (
+    declared_identities,
+    load_for_service,
+    names_by_place,
+)
 from trueline.instrumentation.identity import IdentityConfig
 from trueline.instrumentation.semconv import ProcessKind
+
+if TYPE_CHECKING:
+    from trueline.instrumentation.declarations.model import Declarations
 
 SpanSource = Literal["own", "contrib"]
 DEFAULT_ENDPOINT = "http://127.0.0.1:4318"
@@ -42,6 +50,10 @@ class Options:
     database_names: DatabaseNames = field(default_factory=DatabaseNames)
     sample: float = 1.0
     follow_trace_sampler: bool = False
+    threads: bool = False
+    declarations: Declarations | None = None
+    #: Why there are none although a file was named or found, "" otherwise.
+    declarations_problem: str = ""
 
     @property
     def base_endpoint(self) -> str:
@@ -75,6 +87,8 @@ def resolve(
     database_names: Mapping[str, str] | None = None,
     sample: float | None = None,
     follow_trace_sampler: bool | None = None,
+    threads: bool | None = None,
+    config: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Options:
     """Options from arguments and environment; ConfigurationError names what is wrong."""
@@ -87,6 +101,8 @@ def resolve(
             f"process_kind={kind!r} (or TRUELINE_PROCESS_KIND) is not known: use one of "
             + ", ".join(ProcessKind)
         )
+    loaded = load_for_service(config, environ)
+    declared = loaded.declarations
     return Options(
         service_name=service_name or "",
         service_version=service_version or "",
@@ -94,7 +110,7 @@ def resolve(
         environment=environment or "",
         process_kind=ProcessKind(kind),
         spans="contrib" if source == "contrib" else "own",
-        identities=identities or IdentityConfig(),
+        identities=identities or declared_identities(declared, environ),
         endpoint=endpoint or "",
         logs=_flag(environ, "TRUELINE_LOGS", True) if logs is None else logs,
         log_arguments=(
@@ -102,25 +118,34 @@ def resolve(
         ),
         hold=_seconds(environ, "TRUELINE_HOLD", 1.0) if hold is None else hold,
         hash_secret=environ.get("TRUELINE_HASH_SECRET", ""),
-        database_names=_database_names(environ, database_name, database_names),
+        database_names=_database_names(environ, database_name, database_names, declared),
         sample=_ratio(environ, "TRUELINE_SAMPLE", sample),
         follow_trace_sampler=(
             _flag(environ, "TRUELINE_FOLLOW_TRACE_SAMPLER", False)
             if follow_trace_sampler is None
             else follow_trace_sampler
         ),
+        threads=_flag(environ, "TRUELINE_THREADS", False) if threads is None else threads,
+        declarations=declared,
+        declarations_problem=loaded.problem,
     )
 
 
 def _database_names(
-    environ: Mapping[str, str], name: str | None, names: Mapping[str, str] | None
+    environ: Mapping[str, str],
+    name: str | None,
+    names: Mapping[str, str] | None,
+    declared: Declarations | None,
 ) -> DatabaseNames:
     default = name or environ.get("TRUELINE_DATABASE_NAME", "").strip()
     source = "database_names" if names is not None else "TRUELINE_DATABASE_NAMES"
     try:
         if names is not None:
             return DatabaseNames(default, names)
-        return DatabaseNames.parse(environ.get("TRUELINE_DATABASE_NAMES", ""), default)
+        text = environ.get("TRUELINE_DATABASE_NAMES", "")
+        if declared is not None and not text.strip():
+            return DatabaseNames(default, names_by_place(declared))
+        return DatabaseNames.parse(text, default)
     except (ValueError, AttributeError) as error:
         raise ConfigurationError(f"{source}: {error}") from None
 

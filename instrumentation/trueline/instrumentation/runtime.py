@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from trueline.instrumentation import scope, semconv
+from trueline.instrumentation import bound, semconv
 from trueline.instrumentation.database_names import DatabaseNames
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from trueline.instrumentation.events import DeferredEvents
     from trueline.instrumentation.holder import Holder
-    from trueline.instrumentation.identity import IdentityExtractor
+    from trueline.instrumentation.identity import BoundIdentity, IdentityExtractor
     from trueline.instrumentation.statement import Planner
 
 
@@ -33,8 +34,12 @@ class Runtime:
 
     def context_attributes(self) -> dict[str, Any]:
         """Attributes of any span of ours from what the current task is bound to."""
-        bound = tuple(f"{b.domain}:{b.value}" for b in scope.bound_identities.get() if b.value)
-        return {semconv.IDENTITY_BOUND: bound, semconv.HASH_KEY_ID: self.key_id} if bound else {}
+        return self.bound_attributes(bound.current())
+
+    def bound_attributes(self, identities: Iterable[BoundIdentity]) -> dict[str, Any]:
+        """The attributes that name these identities."""
+        names = tuple(one.exported for one in identities if one.value)
+        return {semconv.IDENTITY_BOUND: names, semconv.HASH_KEY_ID: self.key_id} if names else {}
 
 
 #: The runtime, or None while Trueline is off. Hooks on the hot path read it here.

@@ -1,4 +1,4 @@
-"""What one task knows: whom it works for, which transactions it holds open, which exception it unwinds.
+"""What one task knows: which transactions it holds open, which exception it unwinds.
 
 All of it lives in context variables, so that threads, tasks and SQLAlchemy's greenlets each see their
 own. Nothing here is ever sent anywhere, and nothing is put into baggage (which would leave the process).
@@ -12,11 +12,7 @@ from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trueline.instrumentation.identity import BoundIdentity
     from trueline.instrumentation.transaction import Transaction
-
-#: Identities that the current request, message or job was bound to, outermost first.
-bound_identities: ContextVar[tuple[BoundIdentity, ...]] = ContextVar("trueline.bound", default=())
 
 #: The exception that an async block is being left with. The greenlet in which SQLAlchemy then rolls back
 #: does not see it in sys.exc_info().

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from trueline.monitor.declaration_service import DeclarationService
 from trueline.monitor.errors import StoreError, StoreUnavailableError
 from trueline.monitor.otlp.receive import Receiver
 from trueline.monitor.security import Guard, refusal
@@ -32,11 +33,19 @@ STOP_SECONDS: Final = 10.0
 class Monitor:
     """A running monitor without its socket. Made by :meth:`open`, ended by :meth:`close`."""
 
-    def __init__(self, settings: Settings, store: Store, writer: Writer, rules: RuleService) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        writer: Writer,
+        rules: RuleService,
+        declarations: DeclarationService | None = None,
+    ) -> None:
         self.settings = settings
         self.store = store
         self.writer = writer
         self.rules = rules
+        self.declarations = declarations or DeclarationService(store, settings)
         self.receiver = Receiver(writer)
         self.app = build_app(self)
 
@@ -52,14 +61,17 @@ class Monitor:
         try:
             migrate(store)
             rules = RuleService(store, settings)
+            declarations = DeclarationService(store, settings)
             writer = Writer(store)
             writer.start()
             try:
+                declarations.start()
                 rules.start()
             except BaseException:
+                declarations.stop(STOP_SECONDS)
                 writer.stop(STOP_SECONDS)
                 raise
-            return cls(settings, store, writer, rules)
+            return cls(settings, store, writer, rules, declarations)
         except BaseException:
             store.close()
             raise
@@ -67,6 +79,7 @@ class Monitor:
     def close(self) -> None:
         """Stop judging, store what waits, close the store. To be called after the last request."""
         self.rules.stop(STOP_SECONDS)
+        self.declarations.stop(STOP_SECONDS)
         if not self.writer.stop(STOP_SECONDS):
             _log.error("rows were still being stored after %.0f seconds: they may be lost", STOP_SECONDS)
         self.receiver.close()
@@ -108,7 +121,7 @@ def build_app(monitor: Monitor) -> FastAPI:
     app.add_middleware(Guard, settings=monitor.settings)
     app.add_route("/v1/traces", monitor.receiver.traces, methods=["POST"], include_in_schema=False)
     app.add_route("/v1/logs", monitor.receiver.logs, methods=["POST"], include_in_schema=False)
-    app.include_router(build_router(monitor.store, monitor.rules, monitor.settings))
+    app.include_router(build_router(monitor.store, monitor.rules, monitor.settings, monitor.declarations))
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, str]:

@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         (),
         description=f"Folders of rule files, separated by {os.pathsep!r}. Unset: the rules that are shipped.",
     )
+    config: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description=f"Files of declarations, one an application, separated by {os.pathsep!r}. Unset: "
+        "trueline.yaml in the working directory, if it is there.",
+    )
     clickhouse_url: str | None = Field(
         None,
         repr=False,
@@ -93,7 +98,7 @@ class Settings(BaseSettings):
         "console", description="Form of log lines on standard error."
     )
 
-    @field_validator("rules", mode="before")
+    @field_validator("rules", "config", mode="before")
     @classmethod
     def _split_paths(cls, value: Any) -> Any:
         return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
@@ -205,7 +210,7 @@ def _show(name: str, value: Any) -> str:
     if name == "clickhouse_url":
         return _without_credentials(value)
     if isinstance(value, tuple):
-        return (os.pathsep if name == "rules" else ",").join(map(str, value))
+        return (os.pathsep if name in ("rules", "config") else ",").join(map(str, value))
     return str(value)
 
 

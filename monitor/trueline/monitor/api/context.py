@@ -11,6 +11,7 @@ from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from trueline.monitor.declaration_service import DeclarationService
 from trueline.monitor.engine.rule import parse_duration
 from trueline.monitor.errors import QueryError, StoreError, StoreUnavailableError
 from trueline.monitor.rule_service import RuleService
@@ -25,6 +26,7 @@ class Context:
     store: Store
     rules: RuleService
     settings: Settings
+    declarations: DeclarationService
 
 
 class Route(APIRoute):

@@ -9,6 +9,7 @@ def build_cli() -> typer.Typer:
     """Return the application with all commands."""
     from trueline.monitor.cli import (
         coverage,
+        declarations,
         demo,
         doctor,
         findings,
@@ -27,7 +28,8 @@ def build_cli() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    for module in (serve, demo, findings, coverage, doctor, rules, last_write, migrate, settings):
+    modules = (serve, demo, findings, coverage, doctor, rules, declarations, last_write, migrate, settings)
+    for module in modules:
         module.register(app)
 
     @app.callback(invoke_without_command=True)

@@ -41,6 +41,10 @@ def serve(
         list[Path] | None,
         typer.Option(metavar="DIR", help="Folder of rule files; may be repeated. [TRUELINE_RULES]"),
     ] = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="File of declarations; may be repeated. [TRUELINE_CONFIG]"),
+    ] = None,
     clickhouse_url: Annotated[
         str | None,
         typer.Option(
@@ -78,6 +82,7 @@ def serve(
             "port": port,
             "host": host,
             "rules": tuple(rules) if rules else None,
+            "config": tuple(config) if config else None,
             "clickhouse_url": clickhouse_url,
             "database": database,
             "external_url": external_url,

@@ -21,7 +21,10 @@ from sqlglot.errors import ParseError, TokenError
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 #: What a rule may read. ``statements`` is not here: its outcome is not final, the resolved view's is.
 RULE_TABLES: Final = frozenset(
-    {"statements_resolved", "identity_uses", "transactions", "entries", "ai_calls", "databases", "otel_logs"}
+    {
+        *("statements_resolved", "identity_uses", "transactions", "entries", "ai_calls", "databases"),
+        *("otel_logs", "declarations", "declarations_in_force"),
+    }
 )
 #: Types that a query parameter may have. Identifier is not here: it would name a table at run time.
 PARAMETER_TYPES: Final = frozenset(
