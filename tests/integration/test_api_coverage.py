@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from support.api_client import ApiClient
 from support.engine_bench import empty_tables, schema_store
 
 from trueline.instrumentation import semconv
-from trueline.monitor.store.client import Store
+from trueline.monitor.store.client import Limits, Store
 from trueline.monitor.store.coverage import MAX_LISTED
 
 RULES = Path(__file__).parents[2] / "rules"
@@ -226,6 +227,17 @@ def test_no_environment_is_said(store: Store, api: ApiClient) -> None:
     write(store, environment="unset")
     (problem,) = api.get("/api/v1/coverage").json()["problems"]
     assert "Set OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=production" in problem
+
+
+def test_too_much_to_count_says_what_to_ask_instead(
+    store: Store, api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(store)
+    small = functools.partial(store.query_read_only, limits=Limits(memory_bytes=1000))
+    monkeypatch.setattr(store, "query_read_only", small)
+    response = api.get("/api/v1/coverage")
+    assert response.status_code == 503
+    assert "Counting all since 1h reached the limit of memory: ask for one service" in response.text
 
 
 def test_a_name_that_is_sql_is_a_name(store: Store, api: ApiClient) -> None:
