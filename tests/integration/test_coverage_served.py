@@ -13,6 +13,7 @@ import pytest
 from support.monitor_process import PATIENCE, MonitorProcess, clean_environment, run_trueline
 
 PROGRAM = Path(__file__).parents[1] / "data" / "processes" / "covered.py"
+RULES = Path(__file__).parents[2] / "rules"
 NOBODY = "http://127.0.0.1:9/v1/traces"
 SECRET = {"TRUELINE_HASH_SECRET": "the secret of the shop"}
 #: Service, way, application, variables.
@@ -224,3 +225,18 @@ def test_the_doctor_of_a_service(monitor: MonitorProcess) -> None:
         "shop.db",
     ):
         assert said in " ".join(shown.stdout.split()), said
+
+
+def test_the_doctor_of_the_installation(monitor: MonitorProcess) -> None:
+    well = run_trueline("doctor", environment={"TRUELINE_URL": monitor.url, **SECRET})
+    assert (well.returncode, "MEND" in well.stdout) == (0, False), well.stdout
+    assert f"rules: {len(list(RULES.glob('*.yaml')))} can be used." in well.stdout
+    assert "spans arrived in the last 5 minutes" in well.stdout
+    assert SECRET["TRUELINE_HASH_SECRET"] not in well.stdout
+    alone = run_trueline("doctor", environment={"TRUELINE_URL": "http://127.0.0.1:9"})
+    assert alone.returncode == 1
+    assert "MEND  settings: TRUELINE_HASH_SECRET is not set here" in alone.stdout
+    assert "MEND  monitor: No monitor answers at http://127.0.0.1:9" in alone.stdout
+    wrong = run_trueline("doctor", environment={"TRUELINE_PORT": "many"})
+    assert wrong.returncode == 1
+    assert "MEND  settings: " in wrong.stdout

@@ -87,6 +87,20 @@ BOUNDARY = {
     "binding:bind_message.__init__": "sets attributes",
     "ai_calls:ai_call.__init__": "sets attributes",
     "connection:ConnectionState.__del__": IN_A_TRY,
+    "binding:bind_identity.__call__": "a guarded method, or the application's own function",
+    "decorating:decorate.<locals>.step": "a guarded method, or nothing",
+    "decorating:_Nothing.begin": "does nothing",
+    "decorating:_Nothing.pause": "does nothing",
+    "decorating:_Nothing.end": "does nothing",
+    "decorating:_plain.<locals>.wrapper": "passes the application's call on",
+    "decorating:_coroutine.<locals>.wrapper": "passes the application's coroutine on",
+    "propagation:propagate": "a guarded function, or the application's own",
+    "propagation:propagating": "a guarded function",
+    "propagation:_make_propagating.<locals>.propagating_submit": "passes the executor's call on",
+    "propagation:Propagated.__call__": "passes the application's call on",
+    "propagation:Propagated._awaited": "passes the application's coroutine on",
+    "propagation:Propagated.__reduce__": "a guarded function",
+    "propagation:_plainly": "returns its argument",
 }
 
 
@@ -248,18 +262,22 @@ HOOK_MODULES = {
     *("database_errors", "dialects", "drivers", "ending", "entry", "execution", "fingerprint", "isolation"),
     "listeners",
     *("logs", "losses", "holder", "records", "runtime", "scope", "spans", "transaction"),
-    *("causes", "statement_span", "transaction_span"),
+    *("causes", "statement_span", "transaction_span", "bound", "decorating", "propagation"),
 }
 #: Answered from a cache once they were called in this process.
 CACHED = {"transaction_span:_counts"}
 #: Called if a statement leaves before its savepoint ends, or in our thread: it depends on the machine.
-BY_CHANCE = {"ambient:new_trace_id", "records:StatementRecord.span_id"}
+#: Or once a block of this process was left elsewhere, by another test.
+BY_CHANCE = {"bound:tidied", "ambient:new_trace_id", "records:StatementRecord.span_id"}
 NOT_CALLED = {
     "ai_calls:ai_call._recreate_cm": "called by contextlib when the block is used as a decorator",
     "ai_calls:ai_call.failed": "guarded",
-    "binding:bind_identity.__call__": "a decorator",
-    "binding:bind_identity._computed": "guarded",
-    "binding:_script_name": "below bind_identity._begin, which is guarded",
+    "bound:Entered.revoke": "below guarded methods, where a block is left elsewhere; see test_binding.py",
+    "decorating:Step.begin": "a protocol",
+    "decorating:Step.end": "a protocol",
+    "decorating:Step.pause": "a protocol",
+    "propagation:_Elsewhere.__str__": "below the extractor; see test_propagation.py",
+    "propagation:_arrived": "below Propagated._put, which is guarded; see test_propagation.py",
     "block:Block._begin": "abstract",
     "block:Block._end": "abstract",
     "connection:ConnectionState.fetch_failed": "below a guarded listener; see tests/conformance",

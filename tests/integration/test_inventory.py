@@ -20,6 +20,7 @@ from trueline.instrumentation import (
     IdentityConfig,
     Inventory,
     ambient,
+    assembly,
     bind_identity,
     bind_message,
     instrument,
@@ -215,7 +216,7 @@ def test_adopted_spans_are_named(engine: Engine, record: Callable[..., Recorder]
 def test_without_a_secret_on_the_way_out(
     engine: Engine, record: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(setup, "sends_to_loopback_only", lambda *_: False)
+    monkeypatch.setattr(assembly, "sends_to_loopback_only", lambda *_: False)
     recorder = record(logs=False)
     work(engine)
     seen = taken(recorder)

@@ -213,7 +213,7 @@ def test_under_another_secret_nothing_arrives(
 def test_an_identity_that_may_not_leave_stays(
     record: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trueline.instrumentation.setup.sends_to_loopback_only", lambda *_: False)
+    monkeypatch.setattr("trueline.instrumentation.assembly.sends_to_loopback_only", lambda *_: False)
     record()
     with bind_identity("1"):
         assert pickle.loads(pickle.dumps(propagate(whom)))() == []

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import sqlalchemy
@@ -28,7 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 from support.matrix import Base, Expense
 
-from trueline.instrumentation import ai_call, bind_identity, bind_message
+from trueline.instrumentation import ai_call, bind_identity, bind_message, propagate, propagating
 
 _metadata = MetaData()
 _parents = Table("guest_parents", _metadata, Column("id", Integer, primary_key=True))
@@ -132,6 +134,7 @@ def _sync_work(url: Any, seen: Seen) -> None:
         seen.append(rows.all())
         connection.exec_driver_sql("UPDATE expenses SET user_id = 'driver' WHERE user_id = 'many-0'")
     _failures(engine, seen, is_sqlite)
+    _bound(engine, seen)
     with engine.connect() as connection, connection.begin():
         streamed = connection.execution_options(stream_results=True).execute(select(Expense.user_id))
         seen.append(sorted(row.user_id for row in streamed.yield_per(2)))
@@ -193,6 +196,69 @@ def _sync_work(url: Any, seen: Seen) -> None:
     engine.dispose()
 
 
+def _bound(engine: Engine, seen: Seen) -> None:
+    """Work of decorated functions of all kinds, and in a pool of threads."""
+
+    @bind_identity(lambda user: user)
+    def add(user: str) -> str:
+        with engine.begin() as connection:
+            connection.execute(insert(Expense).values(user_id=user))
+        return user
+
+    @bind_identity("many")
+    def add_many(users: list[str]) -> Iterator[str]:
+        for user in users:
+            with engine.begin() as connection:
+                connection.execute(insert(Expense).values(user_id=user))
+            try:
+                yield user
+            except ApplicationError as error:
+                yield f"{user} {error}"
+
+    @bind_identity("refused")
+    def refuse() -> None:
+        raise ApplicationError("refused")
+
+    seen.append(add("decorated"))
+    seen.append(list(add_many(["one", "two"])))
+    generator = add_many(["three", "four"])
+    seen.append([next(generator), generator.throw(ApplicationError("thrown"))])  # type: ignore[attr-defined]
+    generator.close()  # type: ignore[attr-defined]
+    try:
+        refuse()
+    except ApplicationError as error:
+        seen.error(error)
+    nested = bind_identity("again")
+    with nested, nested, propagating(ThreadPoolExecutor(1)) as pool:
+        seen.append(pool.submit(add, "pooled").result())
+        seen.append(list(pool.map(add, ["mapped"])))
+        seen.append(propagate(add)("carried"))
+        seen.append(pickle.loads(pickle.dumps(propagate(len)))("four"))
+
+
+async def _bound_async(seen: Seen) -> None:
+    """The same in a task."""
+
+    @bind_identity(lambda user: user)
+    async def one(user: str) -> str:
+        await asyncio.sleep(0)
+        return user
+
+    @bind_identity("many")
+    async def many(users: list[str]) -> AsyncIterator[str]:
+        for user in users:
+            await asyncio.sleep(0)
+            yield user
+
+    seen.append(await one("task"))
+    seen.append([user async for user in many(["a", "b"])])
+    async for _ in many(["c", "d"]):
+        break
+    with bind_identity("carried"):
+        carried = propagate(one)
+    seen.append(await carried("carried"))
+
+
 def _failures(engine: Engine, seen: Seen, is_sqlite: bool) -> None:
     attempts: list[Callable[[Any], Any]] = [
         lambda connection: connection.execute(text("SELECT * FROM nowhere")),
@@ -232,6 +298,7 @@ async def _async_work(url: Any, seen: Seen) -> None:
         await connection.run_sync(Base.metadata.create_all)
         await connection.run_sync(_metadata.drop_all)
         await connection.run_sync(_metadata.create_all)
+    await _bound_async(seen)
     async with bind_identity("7", entry="job"), AsyncSession(engine) as session:
         session.add(Expense(user_id="7", message="once"))
         await session.commit()

@@ -167,7 +167,7 @@ def test_the_names_of_variables_are_those_that_are_read() -> None:
     ]
 
 
-def test_as_a_command() -> None:
+def test_as_a_command(tmp_path: Path) -> None:
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("TRUELINE_", "OTEL_"))
     }
@@ -189,6 +189,11 @@ def test_as_a_command() -> None:
     weak = run("doctor", "--offline", **{**WELL, "TRUELINE_SAMPLE": "0.5"})
     assert weak.returncode == 1
     assert "weak  sampling: 50 %" in weak.stdout
+    config = tmp_path / "bad.yaml"
+    config.write_text("nonsense: 1")
+    declared = run("doctor", "--offline", **{**WELL, "TRUELINE_CONFIG": str(config)})
+    assert (declared.returncode, declared.stderr) == (1, "")
+    assert f"weak  settings: {config}:1:1: the field 'nonsense' is not known" in declared.stdout
     broken = run("doctor", **{**WELL, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
     assert broken.returncode == 2
     assert "BAD   receiver: nobody takes spans at http://127.0.0.1:9/v1/traces" in broken.stdout

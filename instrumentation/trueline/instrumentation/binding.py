@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar, cast
 
 from opentelemetry import trace
 from opentelemetry.trace import Span
 
 from trueline.instrumentation import ambient, bound, runtime, semconv
-from trueline.instrumentation.block import end_span
+from trueline.instrumentation.block import Block, end_span
 from trueline.instrumentation.bound import Entered
 from trueline.instrumentation.decorating import Step, decorate
 from trueline.instrumentation.entry import entry_of
@@ -22,7 +21,7 @@ from trueline.instrumentation.identity import BoundIdentity
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class bind_identity:  # noqa: N801 - used like a function, as contextlib's own
+class bind_identity(Block):  # noqa: N801 - used like a function, as contextlib's own
     """Bind everything inside to one identity::
 
         with bind_identity("12345"):
@@ -42,6 +41,7 @@ class bind_identity:  # noqa: N801 - used like a function, as contextlib's own
     _KIND = "job"
 
     def __init__(self, value: Any, *, domain: str = "user", entry: str | None = None) -> None:
+        super().__init__()
         self._value = value
         self._domain = domain
         self._entry = entry
@@ -52,31 +52,11 @@ class bind_identity:  # noqa: N801 - used like a function, as contextlib's own
 
         Of a generator each step runs bound, and not what its consumer does in between.
         """
+        return cast("F", self._decorated(function) or function)
+
+    @guarded("bind_identity.decorate")
+    def _decorated(self, function: Any) -> Any:
         return decorate(function, self._fresh)
-
-    def __enter__(self) -> Self:
-        self._begin()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._end(error)
-
-    async def __aenter__(self) -> Self:
-        self._begin()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._end(error)
 
     @guarded("bind_identity.begin")
     def _begin(self) -> None:

@@ -8,6 +8,7 @@ well, 1 something weakens what can be seen, 2 nothing can be seen (or the comman
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     doctor.add_argument("--offline", action="store_true", help="do not ask the receiver")
     asked = parser.parse_args(arguments)
     worst = Level.OK
+    # What it would log is said here, once.
+    logging.getLogger("trueline").addHandler(logging.NullHandler())
+    logging.getLogger("trueline").propagate = False
     for title, remark in examine(offline=asked.offline):
         worst = max(worst, remark.level)
         print(f"{_HEADS[remark.level]}  {title}: {remark.sentence}")

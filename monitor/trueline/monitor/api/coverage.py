@@ -13,6 +13,7 @@ from trueline.monitor.api.context import Context, Route, moment_of
 from trueline.monitor.engine.coverage import RuleNeeds, Sends, judge, needs_of
 from trueline.monitor.engine.coverage_reasons import Cause, Status
 from trueline.monitor.engine.coverage_text import sentence_of
+from trueline.monitor.errors import QueryError
 from trueline.monitor.store.coverage import MAX_SERVICES, ServiceDetails, read_coverage
 
 #: Furthest back that can be asked for: statements are counted anew each time.
@@ -141,7 +142,7 @@ def build(context: Context) -> APIRouter:
         moment = moment_of(since, now)
         if moment < now - timedelta(days=MAX_DAYS, minutes=1):
             raise HTTPException(400, f"since={since[:40]!r} is more than {MAX_DAYS} days ago: ask for less.")
-        found = read_coverage(context.store, moment, environment=environment or "", service=service or "")
+        found = _read(context, moment, environment or "", service or "", since)
         states = context.rules.states
         rules = [
             needs_of(rule, states[rule.id].error if rule.id in states else "")
@@ -154,6 +155,21 @@ def build(context: Context) -> APIRouter:
         )
 
     return router
+
+
+def _read(
+    context: Context, moment: datetime, environment: str, service: str, since: str
+) -> list[ServiceDetails]:
+    try:
+        return read_coverage(context.store, moment, environment=environment, service=service)
+    except QueryError as error:
+        if error.limit is None:
+            raise
+        raise HTTPException(
+            503,
+            f"Counting all since {since[:40]} reached the limit of {error.limit}: ask for one service, or "
+            "for less time, as since=10m.",
+        ) from None
 
 
 def _problems(context: Context, found: list[ServiceDetails]) -> list[str]:

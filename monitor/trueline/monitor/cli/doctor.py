@@ -33,9 +33,8 @@ Check = Callable[[], Iterator[Remark]]
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     doctor = typer.Typer(
-        help="What is not as it should be, with the way out. Exit status: 0, 1 if there is something "
-        "to mend, 2 for a monitor that cannot be asked. Inside a service: python -m trueline.instrumentation "
-        "doctor.",
+        help="What is not as it should be, with the way out. Exit status: 0, 1 for something to mend, "
+        "2 where a service cannot be asked about. Inside of one: python -m trueline.instrumentation doctor.",
         invoke_without_command=True,
     )
     doctor.callback()(installation)

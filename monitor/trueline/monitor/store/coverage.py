@@ -58,11 +58,22 @@ WHERE {_SINCE} AND kind IN ('read', 'write')
 GROUP BY environment, application, service, touched
 ORDER BY count() DESC LIMIT {MAX_LISTED} BY environment, application, service LIMIT 10000
 """  # noqa: S608
+#: Few combinations are made of many statements: they are counted before they are taken apart.
 _COLUMNS: Final = f"""
 SELECT
     environment, application, service, use.1 AS name, use.2 AS domain, use.3 AS clause, use.4 AS encoding,
-    count() AS statements
-FROM statements ARRAY JOIN arrayDistinct(
+    sum(executions) AS statements
+FROM
+(
+    SELECT
+        environment, application, service, identity_columns, identity_domains, identity_clauses,
+        identity_encodings, count() AS executions
+    FROM statements WHERE {_SINCE} AND notEmpty(identity_columns)
+    GROUP BY
+        environment, application, service, identity_columns, identity_domains, identity_clauses,
+        identity_encodings
+)
+ARRAY JOIN arrayDistinct(
     arrayMap(
         place -> (
             toString(identity_columns[place]), toString(identity_domains[place]),
@@ -71,7 +82,6 @@ FROM statements ARRAY JOIN arrayDistinct(
         arrayEnumerate(identity_columns)
     )
 ) AS use
-WHERE {_SINCE}
 GROUP BY environment, application, service, name, domain, clause, encoding
 ORDER BY statements DESC LIMIT {MAX_LISTED} BY environment, application, service LIMIT 10000
 """  # noqa: S608

@@ -19,6 +19,8 @@ Key = tuple[str, str, str]
 #: Processes of one service whose newest inventories are read.
 MAX_PROCESSES: Final = 100
 _MAX_EVENTS: Final = 5000
+#: More than any process counts; what claims to be more is nonsense that must stay a number.
+_MAX_COUNT: Final = 1 << 53
 #: The environment of a log record, as the typed tables have it.
 ENVIRONMENT: Final = (
     "multiIf(ResourceAttributes['deployment.environment.name'] != '', "
@@ -165,7 +167,7 @@ def plus(one: Sources, other: Sources) -> Sources:
 def _int(value: Any) -> int:
     """A number that a client sent: anything that is none counts as nothing."""
     try:
-        return max(0, int(value))
+        return min(max(0, int(value)), _MAX_COUNT)
     except (TypeError, ValueError, OverflowError):
         return 0
 
@@ -181,7 +183,7 @@ def _share(value: str | None) -> float:
 def _list(text: str | None) -> list[Any]:
     try:
         parsed = json.loads(text or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return parsed if isinstance(parsed, list) else []
 

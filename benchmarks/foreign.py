@@ -1,6 +1,6 @@
 """What share of the writes of applications that we did not write carries an identity.
 
-    python benchmarks/coverage.py --app mealie [--source DIR] [--runs bare,default,configured]
+    python benchmarks/foreign.py --app mealie [--source DIR] [--runs bare,default,configured]
 
 Each application's own tests run three times: bare, with Trueline without any configuration, and with the
 IdentityConfig of its recipe (benchmarks/applications/recipes). Every write and read of theirs is counted,
@@ -20,16 +20,12 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from applications import postgres, recipe, report
+from applications.count import differences
+from applications.environment import Environment
+from applications.run import RUNS, Run, run_tests
+
 ROOT = Path(__file__).parents[1]
-# This file's folder must not be searched: its own name is that of a package that others import.
-sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != ROOT / "benchmarks"]
-sys.path.append(str(ROOT / "benchmarks"))
-
-from applications import postgres, recipe, report  # noqa: E402
-from applications.count import differences  # noqa: E402
-from applications.environment import Environment  # noqa: E402
-from applications.run import RUNS, Run, run_tests  # noqa: E402
-
 _SHOWN_DIFFERENCES = 20
 
 
