@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 import uuid
 import weakref
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from trueline.instrumentation.identity.defaults import snake_case
+from trueline.instrumentation.identity.recognition import make_room
 
 _MAX_REGISTRIES: Final = 64
 _MAX_MAPPERS: Final = 5000
@@ -22,13 +22,6 @@ _MAX_NEW: Final = 64
 #: Rows that were not there, until somebody looks whether classes were mapped meanwhile.
 _MISSES: Final = 64
 _MISSING: Final = object()
-
-
-class Loaded(NamedTuple):
-    """One row as the session has it."""
-
-    state: Any
-    values: dict[str, Any]
 
 
 class Attribute(NamedTuple):
@@ -54,14 +47,16 @@ class MappedTables:
 
     def __init__(self) -> None:
         self._targets: dict[str, tuple[_Target, ...]] = {}
-        self._attributes: weakref.WeakKeyDictionary[type, dict[tuple[str, str], Attribute | None]] = (
-            weakref.WeakKeyDictionary()
-        )
+        #: By the class's id: the class, and its attributes by table and column.
+        self._attributes: dict[int, tuple[weakref.ref[type], dict[tuple[str, str], Attribute | None]]] = {}
         self._mapped = (-1, -1)
         self._misses = 0
 
-    def find(self, session: Any, table: str, key: tuple[object, ...]) -> Loaded | None:
-        """Return the row of ``table`` (lower case, with its schema) with this key, if it is loaded."""
+    def find(self, session: Any, table: str, key: tuple[object, ...]) -> Any:
+        """Return the ORM's state of the row of ``table`` (lower case, with its schema) with this key.
+
+        None where it is neither loaded nor about to be inserted.
+        """
         targets = self._targets.get(table)
         if targets is None:
             targets = self._look_again(table)
@@ -70,57 +65,45 @@ class MappedTables:
             cls = target.identity_class()
             if cls is None or len(key) != len(target.keys):
                 continue
-            for form in _forms(key):
+            state = identity_map.fast_get_state((cls, key, None))
+            if state is not None:
+                return state
+            for form in _other_forms(key):
                 state = identity_map.fast_get_state((cls, form, None))
                 if state is not None:
-                    return Loaded(state, state.dict)
-            found = self._among_new(session, cls, target.keys, key)
-            if found is not None:
-                return found
+                    return state
+            if session._flushing:
+                state = _among_new(session, cls, target.keys, key)
+                if state is not None:
+                    return state
         self._misses += 1
         if self._misses >= _MISSES:
             self._misses = 0
             self._look_again(table)
         return None
 
-    def value_of(self, row: Loaded, table: str, column: str) -> tuple[Any, Attribute | None]:
+    def value_of(self, state: Any, table: str, column: str) -> tuple[Any, Attribute | None]:
         """Return a column's value in a loaded row, and where it is; None where it is not loaded.
 
         Of a reference that is being taken away (a child whose parent is deleted) it is the value before.
         """
-        attribute = self._attribute(row.state.class_, row.state, table, column)
+        cls = state.class_
+        known = self._attributes.get(id(cls))
+        if known is None or known[0]() is not cls:
+            make_room(self._attributes)
+            known = self._attributes[id(cls)] = (weakref.ref(cls), {})
+        try:
+            attribute = known[1][(table, column)]
+        except KeyError:
+            attribute = known[1][(table, column)] = _attribute_of(state.mapper, table, column)
         if attribute is None:
             return None, None
-        value = row.values.get(attribute.key)
+        value = state.dict.get(attribute.key)
         if value is None:
-            before = row.state.committed_state.get(attribute.key)
+            before = state.committed_state.get(attribute.key)
             # SQLAlchemy's own marks (NO_VALUE, NEVER_SET) are of classes of its own
             value = None if type(before).__module__.startswith("sqlalchemy.") else before
         return value, attribute
-
-    def _among_new(
-        self, session: Any, cls: type, names: tuple[str, ...], key: tuple[object, ...]
-    ) -> Loaded | None:
-        new = getattr(session, "_new", None)
-        if not new:
-            return None
-        forms = list(_forms(key))
-        for state in islice(reversed(new), _MAX_NEW):
-            if issubclass(state.class_, cls):
-                values = state.dict
-                if tuple([values.get(name, _MISSING) for name in names]) in forms:
-                    return Loaded(state, values)
-        return None
-
-    def _attribute(self, cls: type, state: Any, table: str, column: str) -> Attribute | None:
-        known = self._attributes.get(cls)
-        if known is None:
-            known = self._attributes[cls] = {}
-        try:
-            return known[(table, column)]
-        except KeyError:
-            found = known[(table, column)] = _attribute_of(state.mapper, table, column)
-            return found
 
     def _look_again(self, table: str) -> tuple[_Target, ...]:
         """Look at the mapped classes, if there are other ones than the last time."""
@@ -132,6 +115,17 @@ class MappedTables:
             self._mapped = mapped
             self._targets = _targets_of(registries)
         return self._targets.get(table, ())
+
+
+def _among_new(session: Any, cls: type, names: tuple[str, ...], key: tuple[object, ...]) -> Any:
+    """Return the state of an object that is about to be inserted, or just was, in the flush that is under way."""
+    forms = (key, *_other_forms(key))
+    for state in islice(reversed(session._new), _MAX_NEW):
+        if issubclass(state.class_, cls):
+            values = state.dict
+            if tuple([values.get(name, _MISSING) for name in names]) in forms:
+                return state
+    return None
 
 
 def _targets_of(registries: list[Any]) -> dict[str, tuple[_Target, ...]]:
@@ -162,22 +156,18 @@ def _attribute_of(mapper: Any, table: str, column: str) -> Attribute | None:
     return None
 
 
-def _forms(key: tuple[object, ...]) -> Iterator[tuple[object, ...]]:
-    """Yield a key as the driver was given it, then as the application may hold it."""
-    yield key
-    if len(key) != 1:
-        return
+def _other_forms(key: tuple[object, ...]) -> tuple[tuple[object, ...], ...]:
+    """Return how else the application may hold a key that the driver was given."""
     value = key[0]
+    if isinstance(value, int) or len(key) != 1:
+        return ()
     if isinstance(value, uuid.UUID):
-        yield (str(value),)
-        yield (value.hex,)
-    elif isinstance(value, str):
+        return ((str(value),), (value.hex,))
+    if isinstance(value, str):
         if len(value) in (32, 36):
             try:
-                yield (uuid.UUID(value),)
+                return ((uuid.UUID(value),),)
             except ValueError:
-                return
-        elif len(value) < 20 and value.isdecimal():
-            yield (int(value),)
-    elif isinstance(value, bytes) and len(value) == 16:
-        yield (uuid.UUID(bytes=value),)
+                return ()
+        return ((int(value),),) if len(value) < 20 and value.isdecimal() else ()
+    return ((uuid.UUID(bytes=value),),) if isinstance(value, bytes) and len(value) == 16 else ()

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from trueline.instrumentation.guard import swallow
 from trueline.instrumentation.identity.identities import BoundIdentity
-from trueline.instrumentation.identity.mapped import Loaded, MappedTables
+from trueline.instrumentation.identity.mapped import MappedTables
 from trueline.instrumentation.identity.parameters import MANY, rows_of, values_of
 from trueline.instrumentation.identity.recognition import Recogniser
 from trueline.instrumentation.statement.plan import IdentityUse, Ownership, Way
@@ -81,30 +81,56 @@ class _Search:
 
     def owners(self, ownership: Ownership, parameters: object) -> Owners:
         """Return the owners of what one set of parameters touches."""
-        columns = [_values(way.links, parameters) for way in ownership.ways]
-        found: dict[tuple[str, str], None] = {}
-        for place in range(max(map(len, columns), default=0)):
-            values = [column[place] if place < len(column) else None for column in columns]
-            owner = self._agreed(ownership.ways, values)
-            if owner is not None:
-                found[owner] = None
-        if not found and ownership.keys:
-            each = [_values((use,), parameters) for use in ownership.keys]
-            for key in zip(*each, strict=False):
-                row = self._tables.find(self._session, ownership.table, key)
-                owner = None if row is None else self._of_row(ownership, row)
-                if owner is not None:
-                    found[owner] = None
-        return tuple(found)
+        found = self._of_parents(ownership.ways, parameters) if ownership.linked else ()
+        keys = ownership.keys
+        if found or not keys:
+            return found
+        if len(keys) == 1:
+            each = [(value,) for value in _values(keys, parameters)]
+        else:
+            each = list(zip(*[_values((use,), parameters) for use in keys], strict=False))
+        if len(each) == 1:
+            owner = self._of_row(ownership, each[0])
+            return () if owner is None else (owner,)
+        owners = dict.fromkeys(self._of_row(ownership, key) for key in each)
+        return tuple(owner for owner in owners if owner is not None)
 
-    def _of_row(self, ownership: Ownership, row: Loaded) -> tuple[str, str] | None:
+    def _of_parents(self, ways: tuple[Way, ...], parameters: object) -> Owners:
+        """The owners of the rows that the statement's own values refer to."""
+        if len(ways) == 1:
+            (way,) = ways
+            values = _values(way.links, parameters)
+            if len(values) == 1:  # nearly always
+                owner = None if values[0] is None else self._follow(way, values[0])
+                return () if owner is None else (owner,)
+        columns = [_values(way.links, parameters) if way.links else [] for way in ways]
+        owners = [
+            self._agreed(ways, [column[place] if place < len(column) else None for column in columns])
+            for place in range(max(map(len, columns)))
+        ]
+        return tuple(owner for owner in dict.fromkeys(owners) if owner is not None)
+
+    def _of_row(self, ownership: Ownership, key: tuple[object, ...]) -> tuple[str, str] | None:
+        """The owner of the row with this key."""
+        tables, table = self._tables, ownership.table
+        state = tables.find(self._session, table, key)
+        if state is None:
+            return None
+        ways = ownership.ways
+        if len(ways) == 1:
+            (way,) = ways
+            steps = way.steps
+            value, attribute = tables.value_of(state, table, steps[0][1])
+            if value is None:
+                return None
+            return self._follow(way, value if len(steps) > 1 else self._written(value, attribute))
         values = []
-        for way in ownership.ways:
-            value, attribute = self._tables.value_of(row, ownership.table, way.steps[0][1])
+        for way in ways:
+            value, attribute = tables.value_of(state, table, way.steps[0][1])
             if value is not None and len(way.steps) == 1:
                 value = self._written(value, attribute)
             values.append(value)
-        return self._agreed(ownership.ways, values)
+        return self._agreed(ways, values)
 
     def _agreed(self, ways: tuple[Way, ...], values: list[Any]) -> tuple[str, str] | None:
         """The owner that all ways lead to that lead anywhere; None where one of them cannot be followed."""
@@ -120,14 +146,15 @@ class _Search:
 
     def _follow(self, way: Way, value: Any) -> tuple[str, str] | None:
         """Go from the first column's value over loaded rows to the identity."""
-        for table, column in way.steps[1:]:
-            row = self._tables.find(self._session, table, (value,))
-            if row is None:
+        steps = way.steps
+        for table, column in steps[1:]:
+            state = self._tables.find(self._session, table, (value,))
+            if state is None:
                 return None
-            value, attribute = self._tables.value_of(row, table, column)
+            value, attribute = self._tables.value_of(state, table, column)
             if value is None:
                 return None
-        if len(way.steps) > 1:
+        if len(steps) > 1:
             value = self._written(value, attribute)
         classified, _ = self._recogniser.classify(way.use, value, self._bound)
         return None if classified is None else (way.use.domain, classified[1])

@@ -98,6 +98,8 @@ class Ownership:
     table: str
     keys: tuple[IdentityUse, ...]
     ways: tuple[Way, ...]
+    #: The statement says where a way begins.
+    linked: bool
 
 
 @dataclass(frozen=True, slots=True)

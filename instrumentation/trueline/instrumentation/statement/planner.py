@@ -271,6 +271,7 @@ def _ownership(one: SlotOwnership, slots: list[Slot]) -> Ownership:
             )
             for path, domain, links in one.ways
         ),
+        any(links for _, _, links in one.ways),
     )
 
 
