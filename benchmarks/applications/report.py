@@ -57,7 +57,8 @@ def _counter(counter: Counter[str]) -> str:
 
 def _tables(recipe: Recipe, writes: Count) -> None:
     print(
-        f"\n{'table':<36}{'writes':>8}{'rows':>8}" + "".join(f"{source:>8}" for source in SOURCES)
+        f"\n{'table':<36}{'writes':>8}{'rows':>8}"
+        + "".join(f"{source:>8}" for source in SOURCES)
         + "  identity columns"
     )
     for table in sorted(writes.tables.values(), key=lambda one: (-one.without, -one.writes)):

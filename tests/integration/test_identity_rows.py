@@ -6,7 +6,7 @@ import asyncio
 import gc
 import uuid
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,9 @@ from support.recorder import Recorder
 
 from trueline.instrumentation import semconv, uninstrument
 from trueline.instrumentation.identity import IdentityHasher, canonicalize
+from trueline.instrumentation.inventory_report import Sources
+from trueline.instrumentation.sampling import Sampler
+from trueline.instrumentation.setup import inventory
 
 pytestmark = pytest.mark.sqlalchemy_matrix
 
@@ -338,6 +341,35 @@ def test_asynchronous_sessions(source: Recorder) -> None:
     asyncio.run(_asynchronously())
     assert owners(source, "kitchen_recipes")[-1] == (SEVEN,)
     assert owners(source, "kitchen_steps") == [(SEVEN,)]
+
+
+def test_the_inventory_counts_it(source: Recorder, kitchen: Engine) -> None:
+    with Session(kitchen) as session:
+        session.get_one(Recipe, 1).title = "x"
+        session.commit()
+    source.provider.force_flush()
+    (table,) = (one for one in inventory().tables if one.table == "kitchen_recipes")
+    assert table.writes == Sources(column=1, row=1)
+
+
+def test_sampling_keeps_the_owners_that_it_keeps_elsewhere(record: Callable[..., Recorder]) -> None:
+    recorder = record(logs=False, sample=0.5)
+    engine = sqlalchemy.create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(Recipe), [{"id": number, "user_id": number} for number in range(1, 41)])
+    recorder.clear()
+    for number in range(1, 41):
+        with Session(engine, expire_on_commit=False) as session:
+            recipe = session.get_one(Recipe, number)
+            session.commit()  # this read names nobody, and is kept or not by its trace
+            recipe.title = "x"
+            session.commit()
+    engine.dispose()
+    sampler = Sampler(0.5)
+    expected = [(owner,) for owner in map(value, range(1, 41)) if sampler.keeps_identity(*owner.split(":"))]
+    assert 5 < len(expected) < 35
+    assert owners(recorder, "kitchen_recipes") == expected
 
 
 # -- other shapes of mapping -------------------------------------------------------------------------------

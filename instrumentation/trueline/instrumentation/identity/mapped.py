@@ -118,7 +118,7 @@ class MappedTables:
 
 
 def _among_new(session: Any, cls: type, names: tuple[str, ...], key: tuple[object, ...]) -> Any:
-    """Return the state of an object that is about to be inserted, or just was, in the flush that is under way."""
+    """Return the state of an object that the flush that is under way inserts, or just has."""
     forms = (key, *_other_forms(key))
     for state in islice(reversed(session._new), _MAX_NEW):
         if issubclass(state.class_, cls):
