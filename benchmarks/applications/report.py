@@ -34,7 +34,7 @@ def show(recipe: Recipe, run: Run) -> None:
         ("writes of migrations", migrations.executions),
     ):
         cells = "".join(f"{counts[source]:>11} {share(counts, (source,)):>8.1%}" for source in SOURCES)
-        print(f"{title:<22}{counts.total():>10}{cells}{share(counts, ('column', 'bound')):>20.2%}")
+        print(f"{title:<22}{counts.total():>10}{cells}{share(counts, NAMED):>20.2%}")
     print(
         "writes beside the tables that belong to nobody and those of whole tables: "
         f"{writes.share_beside(recipe.rest):.2%}; of whole tables (no WHERE): {writes.of_whole_tables}"
