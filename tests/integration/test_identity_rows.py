@@ -279,6 +279,15 @@ def test_outside_of_a_session_nothing(source: Recorder, kitchen: Engine) -> None
     assert owners(source, "kitchen_steps") == [()]
 
 
+def test_a_session_that_gave_its_connection_back_is_not_asked(source: Recorder, kitchen: Engine) -> None:
+    with Session(kitchen, expire_on_commit=False) as session:
+        recipe = session.get_one(Recipe, 1)
+        session.commit()
+        with kitchen.begin() as connection:
+            connection.execute(update(Recipe).where(Recipe.id == recipe.id).values(title="y"))
+    assert owners(source, "kitchen_recipes") == [()]
+
+
 def test_sql_text_in_a_session(source: Recorder, kitchen: Engine) -> None:
     with Session(kitchen) as session:
         kept = session.scalars(select(Recipe).order_by(Recipe.id)).all()
@@ -322,6 +331,18 @@ def test_the_session_is_not_kept_alive(source: Recorder, kitchen: Engine) -> Non
     gc.collect()
     assert [one() for one in gone] == [None, None]
     assert owners(source, "kitchen_recipes") == [(SEVEN,)]
+
+
+def test_a_session_on_a_lent_connection_is_not_kept_alive(source: Recorder, kitchen: Engine) -> None:
+    with kitchen.begin() as connection:
+        session = Session(bind=connection)
+        recipe = session.get_one(Recipe, 1)
+        gone: list[weakref.ref[Any]] = [weakref.ref(session), weakref.ref(recipe)]
+        del session, recipe
+        gc.collect()
+        assert [one() for one in gone] == [None, None]
+        connection.execute(update(Recipe).where(Recipe.id == 1).values(title="y"))
+    assert owners(source, "kitchen_recipes") == [()]
 
 
 async def _asynchronously() -> None:

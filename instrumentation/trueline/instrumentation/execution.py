@@ -170,7 +170,7 @@ def _owners(
 ) -> Owners:
     """Whose rows a statement touches that names nobody, as far as its ORM session knows."""
     session = state.session
-    if session is None or state.returning:
+    if session is None:
         return ()
     return current.extractor.rows.find(
         session, ownership, parameters, executemany=context.executemany, bound=whom, dialect=context.dialect
