@@ -210,6 +210,20 @@ def test_parents_inserted_in_the_same_flush(source: Recorder, kitchen: Engine, k
         assert sorted(found) == sorted([SEVEN, EIGHT]), table
 
 
+def test_a_flush_of_many_objects(source: Recorder, kitchen: Engine) -> None:
+    with Session(kitchen) as session:
+        session.add_all(Recipe(user_id=number, steps=[Step()]) for number in range(100, 200))
+        session.commit()
+        session.add_all(Recipe(user_id=7 + number % 2) for number in range(100))
+        session.add(Recipe(user_id=8, steps=[Step()]))
+        session.commit()
+    found = [owner for one in owners(source, "kitchen_steps") for owner in one]
+    # Parents among the first and among the last objects are found, those in between are not looked for.
+    assert found[:8] == [value(number) for number in range(100, 108)]
+    assert found[-1] == EIGHT
+    assert 8 < len(set(found)) < 100 or len(found) == 9
+
+
 def test_two_peoples_rows_in_one_batch(source: Recorder, kitchen: Engine) -> None:
     with Session(kitchen) as session:
         for recipe in session.scalars(select(Recipe).order_by(Recipe.id)):

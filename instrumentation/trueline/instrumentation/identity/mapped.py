@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import uuid
 import weakref
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from trueline.instrumentation.identity.defaults import snake_case
@@ -17,7 +17,7 @@ from trueline.instrumentation.identity.recognition import make_room
 
 _MAX_REGISTRIES: Final = 64
 _MAX_MAPPERS: Final = 5000
-#: Objects that are about to be inserted and are looked at for a key: the last ones that were added.
+#: Objects that a flush inserts and that are looked at for a key: as many of the first and of the last ones.
 _MAX_NEW: Final = 64
 #: Rows that were not there, until somebody looks whether classes were mapped meanwhile.
 _MISSES: Final = 64
@@ -114,13 +114,20 @@ class MappedTables:
         if mapped != self._mapped:
             self._mapped = mapped
             self._targets = _targets_of(registries)
-        return self._targets.get(table, ())
+        # Of a table that no class is mapped to this is known as well, until the next look.
+        if len(self._targets) >= _MAX_MAPPERS:
+            return self._targets.get(table, ())
+        return self._targets.setdefault(table, ())
 
 
 def _among_new(session: Any, cls: type, names: tuple[str, ...], key: tuple[object, ...]) -> Any:
     """Return the state of an object that the flush that is under way inserts, or just has."""
     forms = (key, *_other_forms(key))
-    for state in islice(reversed(session._new), _MAX_NEW):
+    new = session._new
+    # A batch begins with the children of the first ones; what is inserted singly is the last one's mostly.
+    for state in chain(
+        islice(new, _MAX_NEW), islice(reversed(new), min(_MAX_NEW, max(0, len(new) - _MAX_NEW)))
+    ):
         if issubclass(state.class_, cls):
             values = state.dict
             if tuple([values.get(name, _MISSING) for name in names]) in forms:
