@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _WHOLE = re.compile(r"\s*(?:DELETE|UPDATE)\b(?!.*\bWHERE\b)", re.IGNORECASE | re.DOTALL)
-#: From where a statement's identity comes: a column that it names, the request's binding, or nowhere.
-SOURCES = ("column", "bound", "none")
+#: From where a statement's identity comes: a column that it names, the row that it touches (as the ORM
+#: session knows it), the request's binding, or nowhere.
+SOURCES = ("column", "row", "bound", "none")
+#: Those that say one.
+NAMED = SOURCES[:-1]
 
 
 @dataclass
@@ -50,7 +53,7 @@ class Count:
 
     def share(self, *sources: str) -> float:
         """Of executions; 1 where there was none."""
-        return share(self.executions, sources or ("column", "bound"))
+        return share(self.executions, sources or NAMED)
 
     @property
     def of_whole_tables(self) -> int:
@@ -87,6 +90,8 @@ def source_of(statement: dict[str, Any]) -> str:
     """One of SOURCES."""
     if statement["identities"]:
         return "column"
+    if statement.get("row"):
+        return "row"
     return "bound" if statement["bound"] else "none"
 
 

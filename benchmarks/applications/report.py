@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from applications.count import SOURCES, Count, count, share
+from applications.count import NAMED, SOURCES, Count, count, share
 from applications.recipe import Recipe
 from applications.run import Run
 
@@ -34,7 +34,7 @@ def show(recipe: Recipe, run: Run) -> None:
         ("writes of migrations", migrations.executions),
     ):
         cells = "".join(f"{counts[source]:>11} {share(counts, (source,)):>8.1%}" for source in SOURCES)
-        print(f"{title:<22}{counts.total():>10}{cells}{share(counts, ('column', 'bound')):>20.2%}")
+        print(f"{title:<22}{counts.total():>10}{cells}{share(counts, NAMED):>20.2%}")
     print(
         "writes beside the tables that belong to nobody and those of whole tables: "
         f"{writes.share_beside(recipe.rest):.2%}; of whole tables (no WHERE): {writes.of_whole_tables}"
@@ -56,13 +56,18 @@ def _counter(counter: Counter[str]) -> str:
 
 
 def _tables(recipe: Recipe, writes: Count) -> None:
-    print(f"\n{'table':<36}{'writes':>8}{'rows':>8}{'column':>8}{'bound':>7}{'none':>7}  identity columns")
+    print(
+        f"\n{'table':<36}{'writes':>8}{'rows':>8}"
+        + "".join(f"{source:>8}" for source in SOURCES)
+        + "  identity columns"
+    )
     for table in sorted(writes.tables.values(), key=lambda one: (-one.without, -one.writes)):
         sources = table.sources
         columns = ", ".join(name for name, _ in table.columns.most_common(4))
         print(
-            f"{table.name:<36}{table.writes:>8}{table.rows:>8}{sources['column']:>8}{sources['bound']:>7}"
-            f"{sources['none']:>7}  {columns}"
+            f"{table.name:<36}{table.writes:>8}{table.rows:>8}"
+            + "".join(f"{sources[source]:>8}" for source in SOURCES)
+            + f"  {columns}"
         )
 
 
@@ -100,8 +105,8 @@ def as_data(recipe: Recipe, runs: dict[str, Run], versions: dict[str, str]) -> d
                 "reads": dict(reads.executions),
                 "migrations": dict(count(run.statements, "write", migrations=True).executions),
                 "share_of_writes": round(writes.share(), 4),
-                "share_of_rows": round(share(writes.rows, ("column", "bound")), 4),
-                "share_of_texts": round(share(writes.texts, ("column", "bound")), 4),
+                "share_of_rows": round(share(writes.rows, NAMED), 4),
+                "share_of_texts": round(share(writes.texts, NAMED), 4),
                 "share_of_reads": round(reads.share(), 4),
                 "of_whole_tables": writes.of_whole_tables,
                 "share_beside_rest": round(writes.share_beside(recipe.rest), 4),

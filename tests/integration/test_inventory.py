@@ -132,7 +132,8 @@ def test_its_sentences(engine: Engine, recorder: Recorder, monkeypatch: pytest.M
     work(engine)
     said = taken(recorder).describe()
     assert "5 statements, 4 writes and 1 read, in 1 database." in said
-    assert "Writes with an identity: 75 %; 2 by a column, 1 by the bound identity only, 1 by nothing." in said
+    sources = "2 by a column, 0 by their row, 1 by the bound identity only, 1 by nothing"
+    assert f"Writes with an identity: 75 %; {sources}." in said
     assert "Tables of which no write names anybody: jobs (1)." in said
     assert "Identity columns: expenses.user_id (user; raw)." in said
     assert "1 statement ran outside of any span" in said
@@ -144,7 +145,7 @@ def test_status_has_it_as_plain_values(engine: Engine, recorder: Recorder) -> No
     work(engine)
     recorder.provider.force_flush()
     status = setup.status()["inventory"]
-    assert status["writes"] == {"column": 2, "bound": 1, "none": 1}
+    assert status["writes"] == {"column": 2, "bound": 1, "none": 1, "row": 0}
     assert "12345" not in repr(status).replace(str(engine.url.database), "")
 
 
@@ -239,7 +240,7 @@ def test_it_is_sent_after_the_first_minute_and_with_news(
     idle()
     (first,) = events(recorder)
     assert first[semconv.INVENTORY_TRIGGER] == "first"
-    assert first[semconv.INVENTORY_WRITES] == (2, 1, 1)
+    assert first[semconv.INVENTORY_WRITES] == (2, 1, 1, 0)
     assert first[semconv.INVENTORY_TABLES] == ("expenses", "jobs")
     assert first[semconv.INVENTORY_COLUMN_ENCODINGS] == ("raw", "raw")
     assert first[semconv.INVENTORY_DATABASE_RUNGS] == ("file",)

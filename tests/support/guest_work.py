@@ -98,7 +98,10 @@ def _sync_work(url: Any, seen: Seen) -> None:
     _metadata.drop_all(engine)
     _metadata.create_all(engine)
     with bind_identity("7", entry="job"), bind_message("m-1"), Session(engine) as session:
-        session.add(Expense(user_id="7", message="once"))
+        expense = Expense(user_id="7", message="first")
+        session.add(expense)
+        session.flush()
+        expense.message = "once"  # by its key: the row tells whose it is
         session.commit()
         with ai_call("chat", model="small-1") as call:
             seen.append(list(session.scalars(select(Expense.user_id).where(Expense.user_id == "7"))))

@@ -522,6 +522,17 @@ def test_what_is_known_is_bounded() -> None:
     assert len(tables) == 5000
 
 
+@pytest.mark.parametrize("migration_first", [True, False])
+def test_the_few_columns_that_a_migration_declares_take_nothing_away(migration_first: bool) -> None:
+    columns = IdentityColumns(IdentityConfig())
+    whole = declare({"users": "id*", "notes": "id* title keeper->users.id"})
+    part = declare({"notes": "id* title"})
+    for metadata in (part, whole) if migration_first else (whole, part):
+        columns.learn(context_of(sa.select(metadata.tables["notes"])))
+    assert columns.domain_of("notes", "keeper") == "user"
+    assert columns.ways_from("notes")[1] == ((("notes.keeper",), "user"),)
+
+
 def test_a_table_that_changes_all_the_time_is_left_as_it_is() -> None:
     columns = IdentityColumns(IdentityConfig())
     learnt = 0

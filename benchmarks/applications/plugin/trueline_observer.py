@@ -56,9 +56,10 @@ class Observer:
         domains = tuple(said.get("trueline.identity.domains", ()))
         uses = tuple(sorted(set(zip(columns, domains, clauses, strict=True))))
         bound = bool(said.get("trueline.identity.bound"))
+        row = bool(said.get("trueline.identity.row"))
         text = str(said.get("db.query.text", ""))
         migration = said.get("trueline.entry.name") == MIGRATION
-        key = (kind, text, uses, bound, migration)
+        key = (kind, text, uses, row, bound, migration)
         known = self.statements.get(key)
         if known is None:
             if len(self.statements) >= MAX_STATEMENTS:
@@ -70,6 +71,7 @@ class Observer:
                 "operation": said.get("db.operation.name", ""),
                 "tables": tables,
                 "identities": [list(use) for use in uses],
+                "row": row,
                 "bound": bound,
                 "migration": migration,
                 "text": text,

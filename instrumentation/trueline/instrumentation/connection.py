@@ -7,6 +7,7 @@ anew. The listeners translate SQLAlchemy's events into calls of this class; it d
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ class ConnectionState:
         "orm_session_id",
         "owned_by_session",
         "returning",
+        "session",
         "system",
         "transaction",
         "url_known",
@@ -97,6 +99,8 @@ class ConnectionState:
         self.level = ""
         self.level_options: Any = None
         self.orm_session_id = ""
+        #: The ORM session that uses the connection, weakly.
+        self.session: weakref.ref[Any] | None = None
         self.owned_by_session = False
         #: The session was given this connection, which goes on without it.
         self.lent_to_session = False
@@ -396,6 +400,7 @@ class ConnectionState:
         """The pool takes the connection back. Count what was done on it past SQLAlchemy."""
         self.returning = True
         self.orm_session_id = ""
+        self.session = None
         if not self.asked:
             # It was in a transaction at its first statement. At the next one there is time to ask.
             self.url_known = False
@@ -421,7 +426,7 @@ class ConnectionState:
         elif only_terminated:
             self.lost()
 
-    def entered_by_session(self, number: str, *, owned: bool, lent: bool) -> None:
+    def entered_by_session(self, number: str, session: Any, *, owned: bool, lent: bool) -> None:
         """An ORM session begins to use the connection.
 
         ``owned``: it also ends what it begins. ``lent``: the connection is somebody else's.
@@ -431,6 +436,7 @@ class ConnectionState:
         # A new transaction begins: nothing more will be learned of an ended one.
         self.settle()
         self.orm_session_id = number
+        self.session = weakref.ref(session)
         self.owned_by_session = owned
         self.lent_to_session = lent
 
@@ -442,6 +448,7 @@ class ConnectionState:
             # Everything committed by itself; the next user may have another isolation level.
             self.transaction = None
         self.orm_session_id = ""
+        self.session = None
         self.owned_by_session = self.lent_to_session = False
 
     def lost(self, error: BaseException | None = None) -> None:

@@ -21,10 +21,11 @@ from trueline.instrumentation.database_errors import error_facts
 from trueline.instrumentation.entry import entry_of
 from trueline.instrumentation.guard import report, swallow
 from trueline.instrumentation.identity import EMPTY
+from trueline.instrumentation.identity.rows import Owners
 from trueline.instrumentation.records import StatementRecord
 from trueline.instrumentation.runtime import Runtime
 from trueline.instrumentation.semconv import Kind
-from trueline.instrumentation.statement import Plan
+from trueline.instrumentation.statement import Ownership, Plan
 
 #: Set on the execution context while a statement runs: a dialect's method may call that of its base class.
 _RUNNING: Final = "_trueline_running"
@@ -95,6 +96,9 @@ def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any
         row_key = ""
         if plan.row_filter and not many:
             row_key = current.extractor.row_key(plan, parameters)
+        owners: Owners = ()
+        if plan.ownership is not None and not identities.count:
+            owners = _owners(current, state, plan.ownership, parameters, context, whom)
         record = StatementRecord(
             plan,
             state.attributes,
@@ -110,6 +114,7 @@ def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any
             len(parameters) if many and isinstance(parameters, list) else 0,
             None,
             adopted,
+            owners,
         )
         state.statement_ran(record, context.root_connection)
     except Exception as error:
@@ -129,6 +134,12 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
         many = context.executemany
         plan = current.planner.plan(statement, state.system, context)
         extractor = current.extractor
+        identities = EMPTY
+        if plan.identities:
+            identities = extractor.extract(plan, parameters, executemany=many, bound=whom)
+        owners: Owners = ()
+        if plan.ownership is not None and not identities.count:
+            owners = _owners(current, state, plan.ownership, parameters, context, whom)
         record = StatementRecord(
             plan,
             state.attributes,
@@ -138,12 +149,13 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
             parent,
             entry,
             whom,
-            extractor.extract(plan, parameters, executemany=many, bound=whom) if plan.identities else EMPTY,
+            identities,
             extractor.row_key(plan, parameters) if plan.row_filter and not many else "",
             None,
             len(parameters) if many and isinstance(parameters, list) else 0,
             error_facts(error),
             adopted,
+            owners,
         )
         connection = context.root_connection
         state.statement_failed(
@@ -151,6 +163,18 @@ def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: B
         )
     except Exception as internal:
         swallow("execution.failed", internal)
+
+
+def _owners(
+    current: Runtime, state: ConnectionState, ownership: Ownership, parameters: Any, context: Any, whom: Bound
+) -> Owners:
+    """Whose rows a statement touches that names nobody, as far as its ORM session knows."""
+    session = state.session
+    if session is None:
+        return ()
+    return current.extractor.rows.find(
+        session, ownership, parameters, executemany=context.executemany, bound=whom, dialect=context.dialect
+    )
 
 
 def _disconnected(context: Any, connection: Any, error: BaseException) -> bool:

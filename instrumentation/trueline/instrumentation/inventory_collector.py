@@ -27,8 +27,8 @@ MAX_NAME: Final = 200
 _MAX_CELLS: Final = 512
 
 #: Places in a list of counts by source.
-COLUMN, BOUND, NONE = 0, 1, 2
-_ENTRY, _BOUND = 1, 2
+COLUMN, BOUND, NONE, ROW = 0, 1, 2, 3
+_ENTRY, _BOUND, _ROW = 1, 2, 4
 
 
 class _Cell:
@@ -45,7 +45,13 @@ class _Cell:
         self.clauses = identities.clauses
         self.encodings = identities.encodings
         self.domains = identities.domains
-        self.source = COLUMN if identities.count else BOUND if surroundings & _BOUND else NONE
+        self.source = NONE
+        if identities.count:
+            self.source = COLUMN
+        elif surroundings & _ROW:
+            self.source = ROW
+        elif surroundings & _BOUND:
+            self.source = BOUND
         self.entry = bool(surroundings & _ENTRY)
         self.count = 0
 
@@ -69,7 +75,7 @@ class Collector:
         #: Whether spans of another instrumentation were adopted.
         self.adopts = False
         #: Reads and writes by source, of all tables.
-        self._reads, self._writes = [0, 0, 0], [0, 0, 0]
+        self._reads, self._writes = [0, 0, 0, 0], [0, 0, 0, 0]
         self._ddl = self._other = self._incomplete = self._with_entry = self._more = 0
         self._databases: dict[tuple[str, str, str, str], _Database] = {}
         self._tables: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
@@ -92,6 +98,8 @@ class Collector:
                 # A blank identity binds nobody.
                 if bound and (bound[0].canonical or bound[-1].canonical):
                     surroundings += _BOUND
+                if record.row_owners:
+                    surroundings += _ROW
                 key = (
                     id(record.plan),
                     id(record.database),
@@ -147,7 +155,7 @@ class Collector:
                 if len(self._tables) >= MAX_TABLES:
                     self._more += count
                     continue
-                found = self._tables[place] = ([0, 0, 0], [0, 0, 0])
+                found = self._tables[place] = ([0, 0, 0, 0], [0, 0, 0, 0])
                 self.news += 1
             found[kind is Kind.WRITE][source] += count
         # Several values of one column are one use of it.

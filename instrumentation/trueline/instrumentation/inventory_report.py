@@ -16,22 +16,23 @@ _LISTED: Final = 12
 class Sources:
     """Statements by what names the identity in them.
 
-    ``column``: an identity column does. ``bound``: only the identity that the work was bound to.
-    ``none``: nothing.
+    ``column``: an identity column does. ``row``: the row, as the ORM session has it loaded. ``bound``: only
+    the identity that the work was bound to. ``none``: nothing.
     """
 
     column: int = 0
     bound: int = 0
     none: int = 0
+    row: int = 0
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.column + self.bound + self.none
+        return self.column + self.row + self.bound + self.none
 
     @property
     def share(self) -> float:
-        """Share that carries an identity from either source, 0 to 1; 1 where there is no statement."""
+        """Share that carries an identity from any source, 0 to 1; 1 where there is no statement."""
         return 1 - self.none / self.total if self.total else 1.0
 
 
@@ -144,7 +145,8 @@ def _sentences(seen: Inventory) -> Iterable[str]:
         if sources.total:
             yield (
                 f"{name} with an identity: {percent(sources.share)}; {sources.column} by a column, "
-                f"{sources.bound} by the bound identity only, {sources.none} by nothing."
+                f"{sources.row} by their row, {sources.bound} by the bound identity only, "
+                f"{sources.none} by nothing."
             )
     if seen.nameless_tables:
         named = (f"{one.table} ({one.writes.total})" for one in seen.nameless_tables)

@@ -134,7 +134,7 @@ def _after_begin(session: Session, transaction: Any, connection: Connection) -> 
     if number is None:
         number = _session_numbers[session] = f"{time.monotonic_ns() & 0xFFFFFFFFFFFF:012x}"
     owned, lent = _ownership(session, transaction, connection)
-    state.entered_by_session(number, owned=owned, lent=lent)
+    state.entered_by_session(number, session, owned=owned, lent=lent)
     states = _session_states.get(session)
     if states is None:
         states = _session_states[session] = weakref.WeakSet()

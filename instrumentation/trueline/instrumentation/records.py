@@ -40,6 +40,7 @@ class StatementRecord:
         "position",
         "reads",
         "row_key",
+        "row_owners",
         "rows",
         "span_number_or_0",
         "started_at",
@@ -64,6 +65,7 @@ class StatementRecord:
         batch: int,
         error: ErrorFacts | None,
         adopted: Adopted | None,
+        row_owners: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.plan = plan
         #: The attributes that every statement of the connection carries.
@@ -78,6 +80,8 @@ class StatementRecord:
         self.bound = bound
         self.identities = identities
         self.row_key = row_key
+        #: Domain and exported value of whom the rows belong to, where the statement itself names nobody.
+        self.row_owners = row_owners
         self.rows = rows
         self.batch = batch
         self.error = error

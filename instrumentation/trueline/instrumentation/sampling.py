@@ -100,6 +100,11 @@ class Sampler:
                 named = True
                 if self.keeps_identity(domain, value):
                     return True
+        for domain, value in record.row_owners:
+            if value:
+                named = True
+                if self.keeps_identity(domain, value):
+                    return True
         for bound in record.bound:
             # A message is met once: sampling by it would cut the identity's life into pieces.
             if bound.value and bound.domain != "message":

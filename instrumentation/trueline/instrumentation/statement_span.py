@@ -212,7 +212,10 @@ def add_scope(attributes: Attributes, record: StatementRecord, key_id: str) -> N
     """For whom the statement ran, and from where the work came."""
     if record.bound:
         attributes[semconv.IDENTITY_BOUND] = tuple([b.exported for b in record.bound if b.value])
-    if record.bound or record.identities.count or record.row_key:
+    owners = tuple([f"{domain}:{value}" for domain, value in record.row_owners if value])
+    if owners:
+        attributes[semconv.IDENTITY_ROW] = owners
+    if record.bound or record.identities.count or record.row_key or owners:
         attributes[semconv.HASH_KEY_ID] = key_id
     entry = record.entry
     if entry is not None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from trueline.instrumentation.identity import defaults
 from trueline.instrumentation.identity.config import IdentityConfig
 from trueline.instrumentation.identity.metadata import MetadataReader
+from trueline.instrumentation.identity.ownership import Path, ways_from
 from trueline.instrumentation.identity.tables import KnownTables, TableFacts
 
 _MAX_CACHED: Final = 16384
@@ -29,6 +30,7 @@ class IdentityColumns:
         self.tables: Final = KnownTables()
         self._reader = MetadataReader(self.tables)
         self._cache: dict[tuple[str, str], str | None] = {}
+        self._ways: dict[str, tuple[TableFacts | None, tuple[Path, ...]]] = {}
 
     def learn(self, context: Any) -> frozenset[str]:
         """Look at the tables that an execution context leads to.
@@ -40,6 +42,7 @@ class IdentityColumns:
         if not changed:
             return frozenset()
         self._cache.clear()
+        self._ways.clear()
         touched = set(changed)
         for _ in range(_MAX_DEPTH):
             more = {table for name in touched for table, _ in self.tables.referring_to(name)} - touched
@@ -93,6 +96,20 @@ class IdentityColumns:
                             seen.add(target)
                             paths.append(((*path, f"{at.name}.{column}"), other))
         return None
+
+    def ways_from(self, table: str) -> tuple[TableFacts | None, tuple[Path, ...]]:
+        """Return what is declared of a table, and how its rows lead to somebody over rows of others.
+
+        (None, ()) where nothing is declared, or by two tables of that name.
+        """
+        found = self._ways.get(table)
+        if found is None:
+            known = self.tables.called(table)
+            found = (known[0], ways_from(self, known[0])) if len(known) == 1 else (None, ())
+            if len(self._ways) >= _MAX_CACHED:
+                self._ways.clear()
+            self._ways[table] = found
+        return found
 
     def _find(self, table: str, column: str) -> str | None:
         explicit, domain = self.config.explicit(table, column)

@@ -7,11 +7,15 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from trueline.instrumentation.identity import defaults
 from trueline.instrumentation.identity.forms import UUID_NAMESPACES
 from trueline.instrumentation.identity.functions import NamedFunction, function_of
+
+if TYPE_CHECKING:
+    from trueline.instrumentation.identity.ownership import Path
+    from trueline.instrumentation.identity.tables import TableFacts
 
 #: A function of the application that turns the raw identity into what it writes into a column.
 Derivation = Callable[[object], object]
@@ -28,6 +32,9 @@ class Domains(Protocol):
 
     def domain_of(self, table: str, column: str) -> str | None:
         """Return the domain whose identities a column holds, or None. ``table`` may carry a schema."""
+
+    def ways_from(self, table: str) -> tuple[TableFacts | None, tuple[Path, ...]]:
+        """Return what is declared of a table, and how its rows lead to somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +162,10 @@ class IdentityConfig:
                 self._cache.clear()
             self._cache[key] = found
             return found
+
+    def ways_from(self, table: str) -> tuple[TableFacts | None, tuple[Path, ...]]:
+        """Nothing: what leads from row to row is declared elsewhere."""
+        return None, ()
 
     def explicit(self, table: str, column: str) -> tuple[bool, str | None]:
         """Return whether the configuration itself says something of a column, and which domain it says."""

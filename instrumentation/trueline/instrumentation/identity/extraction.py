@@ -23,6 +23,7 @@ from trueline.instrumentation.identity.parameters import (
     values_of_rows,
 )
 from trueline.instrumentation.identity.recognition import MAX_TEXT, Recogniser, make_room
+from trueline.instrumentation.identity.rows import RowOwners
 from trueline.instrumentation.statement.plan import IdentityUse, Plan, Series
 
 
@@ -45,6 +46,8 @@ class IdentityExtractor:
         self._export_hashes = export_hashes
         self._limit = limit
         self._recogniser = Recogniser(config, hasher, export_hashes=export_hashes)
+        #: Whose rows statements touch that name nobody.
+        self.rows = RowOwners(self._recogniser)
         self._singles: dict[tuple[int, object], tuple[IdentityUse, Identities]] = {}
         self._bound_singles: dict[
             tuple[int, object, int], tuple[IdentityUse, BoundIdentity | None, Identities]

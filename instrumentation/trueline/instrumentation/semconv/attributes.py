@@ -90,6 +90,8 @@ IDENTITY_COUNT: Final = attribute("trueline.identity.count", "int", STATEMENT, c
     meaning="How many identities the statement touches, where only the first ones are listed.")
 IDENTITY_BOUND: Final = attribute("trueline.identity.bound", "string[]", STATEMENT, TRANSACTION, ENTRY, AI,
     EVENT, column="identity_bound", meaning="`domain:value` of each identity that the request was bound to.")
+IDENTITY_ROW: Final = attribute("trueline.identity.row", "string[]", STATEMENT,
+    meaning="`domain:value` of whose row it is, where no column names anybody: as the ORM session has it loaded.")
 HASH_KEY_ID: Final = attribute("trueline.hash.key_id", "string", STATEMENT, TRANSACTION, ENTRY, EVENT,
     column="hash_key_id", meaning="Which secret made the hashes. Hashes under different ids are never compared.")
 
@@ -214,7 +216,7 @@ INVENTORY_SECONDS: Final = attribute("trueline.inventory.seconds", "double", EVE
 INVENTORY_STATEMENTS: Final = attribute("trueline.inventory.statements", "int", EVENT,
     meaning="Statements of every kind.")
 INVENTORY_WRITES: Final = attribute("trueline.inventory.writes", "int[]", EVENT,
-    meaning="Writes by what names their identity: a column, the bound identity only, nothing.")
+    meaning="Writes by what names their identity: a column, the bound identity only, nothing, the row.")
 INVENTORY_READS: Final = attribute("trueline.inventory.reads", "int[]", EVENT, meaning="Reads, likewise.")
 INVENTORY_UNPARSED: Final = attribute("trueline.inventory.parsed_by_keywords", "int", EVENT,
     meaning="Statements too odd to be parsed wholly.")
@@ -227,7 +229,7 @@ INVENTORY_DATABASE_RUNGS: Final = attribute("trueline.inventory.database.rungs",
 INVENTORY_DATABASE_URLS: Final = attribute("trueline.inventory.database.urls", "string[]", EVENT,
     meaning="URL of each, without credentials and query string.")
 INVENTORY_TABLES: Final = attribute("trueline.inventory.tables", "string[]", EVENT,
-    meaning="Tables, busiest first; aligned with the four counts below.")
+    meaning="Tables, busiest first; aligned with the five counts below.")
 INVENTORY_TABLE_READS: Final = attribute("trueline.inventory.table.reads", "int[]", EVENT,
     meaning="Reads that name the table.")
 INVENTORY_TABLE_WRITES_COLUMN: Final = attribute("trueline.inventory.table.writes_by_column", "int[]", EVENT,
@@ -236,6 +238,8 @@ INVENTORY_TABLE_WRITES_BOUND: Final = attribute("trueline.inventory.table.writes
     meaning="Writes to it that carry the bound identity only.")
 INVENTORY_TABLE_WRITES_NONE: Final = attribute("trueline.inventory.table.writes_by_none", "int[]", EVENT,
     meaning="Writes to it that name nobody.")
+INVENTORY_TABLE_WRITES_ROW: Final = attribute("trueline.inventory.table.writes_by_row", "int[]", EVENT,
+    meaning="Writes to it whose row names somebody, as the ORM session has it loaded.")
 INVENTORY_COLUMNS: Final = attribute("trueline.inventory.columns", "string[]", EVENT,
     meaning="Identity columns as `table.column`, once an encoding and clause; aligned with the four below.")
 INVENTORY_COLUMN_DOMAINS: Final = attribute("trueline.inventory.column.domains", "string[]", EVENT,
@@ -283,7 +287,7 @@ EVENT_INVENTORY: Final = event("trueline.inventory",
     attributes=(INVENTORY_TRIGGER, INVENTORY_SECONDS, INVENTORY_STATEMENTS, INVENTORY_WRITES, INVENTORY_READS,
         INVENTORY_UNPARSED, INVENTORY_WITH_ENTRY, INVENTORY_DATABASES, INVENTORY_DATABASE_RUNGS,
         INVENTORY_DATABASE_URLS, INVENTORY_TABLES, INVENTORY_TABLE_READS, INVENTORY_TABLE_WRITES_COLUMN,
-        INVENTORY_TABLE_WRITES_BOUND, INVENTORY_TABLE_WRITES_NONE, INVENTORY_COLUMNS, INVENTORY_COLUMN_DOMAINS,
+        INVENTORY_TABLE_WRITES_BOUND, INVENTORY_TABLE_WRITES_NONE, INVENTORY_TABLE_WRITES_ROW, INVENTORY_COLUMNS, INVENTORY_COLUMN_DOMAINS,
         INVENTORY_COLUMN_CLAUSES, INVENTORY_COLUMN_ENCODINGS, INVENTORY_COLUMN_STATEMENTS, INVENTORY_MORE,
         INVENTORY_HASHES, HASH_KEY_ID, SAMPLE_RATIO, INVENTORY_SPANS, INVENTORY_FOLLOWS_SAMPLER,
         INVENTORY_UNSEEN_CHECKOUTS, INVENTORY_UNSEEN_TRANSACTIONS, INVENTORY_LOST, INVENTORY_ERRORS))

@@ -1,6 +1,24 @@
 """What a statement does: its plan, read once from the text and cached."""
 
-from trueline.instrumentation.statement.plan import Control, IdentityUse, Literal, Plan, Series, Source
+from trueline.instrumentation.statement.plan import (
+    Control,
+    IdentityUse,
+    Literal,
+    Ownership,
+    Plan,
+    Series,
+    Source,
+)
 from trueline.instrumentation.statement.planner import Planner, load_parser
 
-__all__ = ["Control", "IdentityUse", "Literal", "Plan", "Planner", "Series", "Source", "load_parser"]
+__all__ = [
+    "Control",
+    "IdentityUse",
+    "Literal",
+    "Ownership",
+    "Plan",
+    "Planner",
+    "Series",
+    "Source",
+    "load_parser",
+]

@@ -75,13 +75,42 @@ class IdentityUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """How a row leads to an identity that is not in it: its own column first, then columns of loaded rows.
+
+    ``steps``: (table, column), the last one the identity's. ``use`` stands for that one. ``links``: where the
+    statement itself says the value of the first.
+    """
+
+    steps: tuple[tuple[str, str], ...]
+    use: IdentityUse
+    links: tuple[IdentityUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """How to tell whose rows a statement touches where it names nobody.
+
+    ``table``: the table as it is declared, lower-case. ``keys``: the values of its primary key in the WHERE,
+    all of them or none. ``ways``: those that a row leads over; they have to agree.
+    """
+
+    table: str
+    keys: tuple[IdentityUse, ...]
+    ways: tuple[Way, ...]
+    #: The statement says where a way begins.
+    linked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a statement does and whose data it names; made once a text.
 
     ``tables``: lower-case unless quoted, with a schema only where one is written, the written one first,
     no names of common table expressions. ``text`` and ``summary`` carry no literal. ``filters``: columns
     in a WHERE as ``table.column``. ``row_filter``: equality filters on what looks like the primary key of
-    ``tables[0]``. ``complete`` is False where the text was read by keywords only.
+    ``tables[0]``. ``ownership``: how the row tells whose it is.
+    ``complete`` is False where the text was read by keywords only.
     """
 
     kind: Kind
@@ -98,6 +127,7 @@ class Plan:
     control_name: str = ""
     identities: tuple[IdentityUse, ...] = ()
     row_filter: tuple[IdentityUse, ...] = ()
+    ownership: Ownership | None = None
     complete: bool = True
     #: What whoever builds spans keeps with the plan: the same for every execution of the text.
     part: Part | None = field(default=None, init=False, repr=False, compare=False)

@@ -9,14 +9,14 @@ from typing import Any, Final
 from trueline.instrumentation.guard import report
 from trueline.instrumentation.identity.columns import IdentityColumns
 from trueline.instrumentation.identity.config import IdentityConfig
-from trueline.instrumentation.semconv import Kind
+from trueline.instrumentation.semconv import Clause, Kind
 from trueline.instrumentation.statement import keywords, plain
 from trueline.instrumentation.statement.budget import Budget
 from trueline.instrumentation.statement.lexer import Token
 from trueline.instrumentation.statement.once import Cache
-from trueline.instrumentation.statement.plan import Control, IdentityUse, Plan
+from trueline.instrumentation.statement.plan import Control, IdentityUse, Ownership, Plan, Way
 from trueline.instrumentation.statement.scan import Scan, Slot, scan
-from trueline.instrumentation.statement.templates import SlotUse, Template, template_of
+from trueline.instrumentation.statement.templates import SlotOwnership, SlotUse, Template, template_of
 
 #: db.query.text and db.query.summary are cut here, in characters.
 MAX_TEXT: Final = 4096
@@ -254,7 +254,24 @@ def _bind(template: Template, scanned: Scan, text: str, control: Control | None)
         control=control,
         identities=tuple(use for one in template.identities if (use := _use(one, slots)).sources),
         row_filter=tuple(_use(one, slots) for one in template.row_filter[:_MAX_ROW_COLUMNS]),
+        ownership=None if template.ownership is None else _ownership(template.ownership, slots),
         complete=scanned.complete,
+    )
+
+
+def _ownership(one: SlotOwnership, slots: list[Slot]) -> Ownership:
+    return Ownership(
+        one.table,
+        tuple(_use(key, slots) for key in one.keys),
+        tuple(
+            Way(
+                tuple((step.rpartition(".")[0], step.rpartition(".")[2]) for step in path),
+                IdentityUse(path[-1], domain, Clause.WHERE, ()),
+                tuple(_use(link, slots) for link in links),
+            )
+            for path, domain, links in one.ways
+        ),
+        any(links for _, _, links in one.ways),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from trueline.instrumentation.identity.config import Domains
+from trueline.instrumentation.identity.defaults import snake_case
 from trueline.instrumentation.semconv import Clause, Kind
 from trueline.instrumentation.statement.facts import Comparison, Facts
 from trueline.instrumentation.statement.keys import is_key_of
@@ -27,6 +28,15 @@ class SlotUse:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotOwnership:
+    """As :class:`~.plan.Ownership`; a way is its path, its domain, and what says the value of its start."""
+
+    table: str
+    keys: tuple[SlotUse, ...]
+    ways: tuple[tuple[tuple[str, ...], str, tuple[SlotUse, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """What is known of a statement before its values are: the fields of a plan."""
 
@@ -39,6 +49,7 @@ class Template:
     on_conflict: str
     identities: tuple[SlotUse, ...]
     row_filter: tuple[SlotUse, ...]
+    ownership: SlotOwnership | None = None
 
 
 def folds_names(dialect: str) -> bool:
@@ -61,6 +72,7 @@ def template_of(facts: Facts, columns: Domains, dialect: str) -> Template:
         on_conflict=facts.on_conflict,
         identities=tuple(_identities(facts.comparisons, columns, fold)),
         row_filter=tuple(_row_filter(facts.comparisons, facts.tables[0], fold)) if tables else (),
+        ownership=_ownership(facts, columns) if tables else None,
     )
 
 
@@ -88,3 +100,36 @@ def _row_filter(comparisons: Sequence[Comparison], table: str, fold: bool) -> li
             name = _name(one, fold)
             uses.setdefault(name, SlotUse(name, "", Clause.WHERE, one.slots, ""))
     return [uses[name] for name in sorted(uses)]
+
+
+def _ownership(facts: Facts, columns: Domains) -> SlotOwnership | None:
+    """How the rows of the first table lead to somebody, where what was declared of the table says so."""
+    if facts.kind not in (Kind.READ, Kind.WRITE):
+        return None
+    table = facts.tables[0]
+    declared, paths = columns.ways_from(table)
+    if declared is None or not paths:
+        return None
+    # What every row has that is touched, by the names that declarations are known by.
+    said: dict[str, list[SlotUse]] = {}
+    for one in facts.comparisons:
+        if one.table == table and one.certain and not one.transform:
+            name = snake_case(one.column)
+            said.setdefault(name, []).append(SlotUse(f"{table}.{name}", "", one.clause, one.slots, ""))
+    keys: tuple[SlotUse, ...] = ()
+    # A row that is read by its key is only about to be loaded.
+    if facts.kind is Kind.WRITE and declared.primary_key:
+        filtered = [
+            next((use for use in said.get(name, ()) if use.clause is Clause.WHERE), None)
+            for name in declared.primary_key
+        ]
+        keys = tuple(use for use in filtered if use is not None)
+        if len(keys) < len(filtered):
+            keys = ()
+    ways = tuple(
+        (path, domain, tuple(said.get(path[0].rpartition(".")[2], ())) if len(path) > 1 else ())
+        for path, domain in paths
+    )
+    if not keys and not any(links for _, _, links in ways):
+        return None
+    return SlotOwnership(declared.name, keys, ways)

@@ -127,7 +127,10 @@ def _add(told: Told, said: Mapping[str, str], at: datetime) -> None:
     ):
         if said.get(attribute):
             names.add(said[attribute])
-    tables = zip(*(_list(said.get(name)) for name in _TABLE_LISTS), strict=False)
+    lists = [_list(said.get(name)) for name in _TABLE_LISTS]
+    # Earlier releases do not say how many the row names.
+    by_row = _list(said.get(semconv.INVENTORY_TABLE_WRITES_ROW)) or [0] * len(lists[0])
+    tables = zip(*lists, by_row, strict=False)
     for name, reads, *writes in tables:
         before, written = told.tables.get(str(name), (0, Sources()))
         told.tables[str(name)] = (
@@ -156,7 +159,9 @@ _COLUMN_LISTS: Final = (
 
 def plus(one: Sources, other: Sources) -> Sources:
     """Both together."""
-    return Sources(one.column + other.column, one.bound + other.bound, one.none + other.none)
+    return Sources(
+        one.column + other.column, one.bound + other.bound, one.none + other.none, one.row + other.row
+    )
 
 
 def _int(value: Any) -> int:
@@ -185,4 +190,4 @@ def _list(text: str | None) -> list[Any]:
 
 def _sources(text: str | None) -> Sources:
     numbers = [_int(number) for number in _list(text)]
-    return Sources(*numbers) if len(numbers) == 3 else Sources()
+    return Sources(*numbers) if len(numbers) in (3, 4) else Sources()
