@@ -130,11 +130,13 @@ def _among_new(session: Any, cls: type, names: tuple[str, ...], key: tuple[objec
 
 def _targets_of(registries: list[Any]) -> dict[str, tuple[_Target, ...]]:
     found: dict[str, dict[type, _Target]] = {}
-    for mapper in islice((mapper for registry in registries for mapper in registry.mappers), _MAX_MAPPERS):
-        name = getattr(mapper.local_table, "fullname", None)
-        if name is None:
-            continue  # mapped to a join or a query
+    managers = [manager for registry in registries for manager in list(registry._managers)]
+    for manager in managers[:_MAX_MAPPERS]:
         try:
+            mapper = manager.mapper
+            name = getattr(mapper.local_table, "fullname", None)
+            if name is None:
+                continue  # mapped to a join or a query
             keys = tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
             identity_class = mapper.identity_key_from_primary_key(())[0]
         except Exception:  # noqa: S112  # a class in the middle of being mapped
