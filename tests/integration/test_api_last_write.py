@@ -162,13 +162,14 @@ def test_the_answer_names_both_sides(store: Store, ask: Any) -> None:
     assert ask(identity=ANN, environment="staging")[1]["verdict"] == "nothing"
 
 
-def test_a_row_named_by_primary_key_counts_by_the_bound_identity(store: Store, ask: Any) -> None:
+@pytest.mark.parametrize("source", ["identity_bound", "identity_row"])
+def test_a_row_named_by_primary_key_counts_by_whose_it_is_or_who_is_bound(
+    store: Store, ask: Any, source: str
+) -> None:
     unnamed: dict[str, Any] = {
         name: [] for name in ("identity_columns", "identity_clauses", "identity_encodings")
     }
-    touch(
-        store, "write", 5, **unnamed, identity_values=[], identity_domains=[], identity_bound=[f"user:{ANN}"]
-    )
+    touch(store, "write", 5, **unnamed, identity_values=[], identity_domains=[], **{source: [f"user:{ANN}"]})
     _, answer = ask(identity=ANN)
     assert (answer["verdict"], answer["last_write"]["columns"]) == ("never_read", [])
 

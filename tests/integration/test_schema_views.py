@@ -314,3 +314,35 @@ def test_who_is_bound_stands_in_where_no_column_names_anybody(store: Store) -> N
         ("a2", "jobs", "set", "user:u2", "write"),
         ("a3", "b", "where", "user:u3", "read"),
     ]
+
+
+def test_the_owner_of_the_row_goes_before_the_bound_identity(store: Store) -> None:
+    insert_telemetry(
+        store,
+        statements=[
+            # an administrator works on somebody else's row
+            {
+                "write": "expenses",
+                "ids": [],
+                "identity_row": ["user:u1"],
+                "bound": ["user:admin", "message:m1"],
+                "span_id": "a1",
+            },
+            {
+                "kind": "read",
+                "tables": ["items", "orders"],
+                "ids": [],
+                "identity_row": ["user:u2"],
+                "span_id": "a2",
+            },
+        ],
+    )
+    uses = store.query(
+        "SELECT span_id, table, clause, concat(domain, ':', identity) AS who, access"
+        " FROM identity_uses ORDER BY ALL"
+    ).rows
+    assert uses == [
+        ("a1", "expenses", "bound", "message:m1", "write"),
+        ("a1", "expenses", "row", "user:u1", "write"),
+        ("a2", "items", "row", "user:u2", "read"),
+    ]

@@ -90,7 +90,7 @@ IDENTITY_COUNT: Final = attribute("trueline.identity.count", "int", STATEMENT, c
     meaning="How many identities the statement touches, where only the first ones are listed.")
 IDENTITY_BOUND: Final = attribute("trueline.identity.bound", "string[]", STATEMENT, TRANSACTION, ENTRY, AI,
     EVENT, column="identity_bound", meaning="`domain:value` of each identity that the request was bound to.")
-IDENTITY_ROW: Final = attribute("trueline.identity.row", "string[]", STATEMENT,
+IDENTITY_ROW: Final = attribute("trueline.identity.row", "string[]", STATEMENT, column="identity_row",
     meaning="`domain:value` of whose row it is, where no column names anybody: as the ORM session has it loaded.")
 HASH_KEY_ID: Final = attribute("trueline.hash.key_id", "string", STATEMENT, TRANSACTION, ENTRY, EVENT,
     column="hash_key_id", meaning="Which secret made the hashes. Hashes under different ids are never compared.")

@@ -25,6 +25,7 @@ class SourceCounts(BaseModel):
 
     total: int
     column: int = Field(description="An identity column names it.")
+    row: int = Field(description="The row whose they are, as the service's ORM session had it loaded.")
     bound: int = Field(description="Only the identity that the work was bound to.")
     none: int = Field(description="Nothing does.")
     share: float | None = Field(
@@ -248,6 +249,7 @@ def _counts(sources: Sources) -> SourceCounts:
     return SourceCounts(
         total=sources.total,
         column=sources.column,
+        row=sources.row,
         bound=sources.bound,
         none=sources.none,
         share=sources.share if sources.total else None,

@@ -191,7 +191,7 @@ def _tables(console: Console, item: Mapping[str, Any]) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("  table", overflow="fold")
-    for title in ("reads", "writes", "by column", "by bound identity", "by nothing"):
+    for title in ("reads", "writes", "by column", "by row", "by bound identity", "by nothing"):
         table.add_column(title, justify="right")
     for one in item["tables"]:
         writes = one["writes"]
@@ -199,7 +199,7 @@ def _tables(console: Console, item: Mapping[str, Any]) -> None:
         table.add_row(
             Text(f"  {one['table']}", style="yellow" if nameless else ""),
             *(Text(str(number)) for number in (one["reads"], writes["total"], writes["column"])),
-            *(Text(str(number)) for number in (writes["bound"], writes["none"])),
+            *(Text(str(number)) for number in (writes["row"], writes["bound"], writes["none"])),
         )
     console.print(Text("\nTables", style="bold cyan"))
     console.print(table)

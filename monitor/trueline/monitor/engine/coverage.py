@@ -215,7 +215,7 @@ def _databases(facts: ServiceFacts) -> Iterator[Reason]:
 
 def _identities(facts: ServiceFacts, rule: RuleNeeds) -> Iterator[Reason]:
     by_column = facts.reads.column + facts.writes.column
-    by_any = by_column + facts.reads.bound + facts.writes.bound
+    by_any = by_column + facts.reads.row + facts.writes.row + facts.reads.bound + facts.writes.bound
     if facts.hashes_left_out:
         yield reason(Cause.HASHES_LEFT_OUT)
         return

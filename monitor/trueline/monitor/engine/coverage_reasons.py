@@ -181,7 +181,7 @@ _TEXTS: Final[dict[Cause, tuple[Status, str, str]]] = {
     ),
     Cause.NO_IDENTITY_COLUMN: (
         Status.BLIND,
-        "Statements carry the bound identity only; no column names one, so keys cannot be compared.",
+        "Statements carry a row's or the bound identity only; no column names one: keys cannot be compared.",
         "Name the columns with IdentityConfig(columns=...).",
     ),
     Cause.FEW_IDENTITIES: (

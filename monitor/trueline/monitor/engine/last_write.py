@@ -11,7 +11,7 @@ from typing import Any, Final
 from trueline.monitor.engine.describe import outcome_text
 
 #: The newest statement of each sort that touches one of the identities, whatever the table.
-#: A bound identity counts for writes, which often name their row by primary key only.
+#: A row's owner and a bound identity count for writes, which often name their row by primary key only.
 QUERY: Final = """
 SELECT
     kind, started_at, environment, application, service, version, entry_name, tables, rows, filters, database,
@@ -22,7 +22,7 @@ FROM statements_resolved
 WHERE kind IN ('read', 'write')
     AND (
         hasAny(identity_values, {values:Array(String)})
-        OR kind = 'write' AND hasAny(identity_bound, {bound:Array(String)})
+        OR kind = 'write' AND hasAny(arrayConcat(identity_row, identity_bound), {bound:Array(String)})
     )
     AND started_at >= {since:DateTime64(3)}
     AND ({environment:String} = '' OR environment = {environment:String})
@@ -50,7 +50,8 @@ class Verdict(StrEnum):
 class Access:
     """One statement that touched the identity. ``rows`` is None where the driver does not tell.
 
-    ``columns`` and ``encodings`` are aligned; both are empty where only the bound identity connects them.
+    ``columns`` and ``encodings`` are aligned; both are empty where only the row's owner or the bound identity
+    connects them.
     """
 
     when: datetime

@@ -26,13 +26,15 @@ _SINCE: Final = (
     "AND ({service:String} = '' OR service = {service:String})"
 )
 _BY_COLUMN: Final = "notEmpty(identity_columns)"
-_BY_BOUND: Final = "empty(identity_columns) AND notEmpty(identity_bound)"
-_BY_NONE: Final = "empty(identity_columns) AND empty(identity_bound)"
+_BY_ROW: Final = "empty(identity_columns) AND notEmpty(identity_row)"
+_BY_BOUND: Final = "empty(identity_columns) AND empty(identity_row) AND notEmpty(identity_bound)"
+_BY_NONE: Final = "empty(identity_columns) AND empty(identity_row) AND empty(identity_bound)"
 
 
 def _sources(kind: str) -> str:
-    """Counts of statements of a kind by source, as three columns in one."""
-    return ", ".join(f"countIf(kind = '{kind}' AND {by})" for by in (_BY_COLUMN, _BY_BOUND, _BY_NONE))
+    """Counts of statements of a kind by source, in the order of Sources."""
+    sources = (_BY_COLUMN, _BY_BOUND, _BY_NONE, _BY_ROW)
+    return ", ".join(f"countIf(kind = '{kind}' AND {by})" for by in sources)
 
 
 _TOTALS: Final = f"""
@@ -40,7 +42,10 @@ SELECT
     environment, application, service, count() AS statements,
     [{_sources("read")}] AS reads, [{_sources("write")}] AS writes,
     countIf(entry_name != '') AS with_entry,
-    countIf(arrayExists(value -> value != '', identity_values) OR notEmpty(identity_bound)) AS identified,
+    countIf(
+        arrayExists(value -> value != '', identity_values)
+        OR notEmpty(identity_row) OR notEmpty(identity_bound)
+    ) AS identified,
     minIf(sample_ratio, sample_ratio > 0) AS sample,
     groupUniqArrayIf(10)(toString(hash_key_id), hash_key_id != '') AS key_ids,
     groupUniqArray(10)(toString(process_kind)) AS process_kinds,

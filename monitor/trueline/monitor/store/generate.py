@@ -66,6 +66,7 @@ HIGH_CARDINALITY: Final = frozenset(
     {
         "entry_span_id",
         "identity_bound",
+        "identity_row",
         "identity_values",
         "instance",
         "message_id",
@@ -159,7 +160,7 @@ TYPED_TABLES: Final = (
         "-- instead, where the outcome is final.",
         IS_STATEMENT,
         derived=EXCEPTION[:1],
-        indexes=("identity_values", "identity_bound", "transaction_id"),
+        indexes=("identity_values", "identity_bound", "identity_row", "transaction_id"),
     ),
     TypedTable(
         Table.TRANSACTIONS,

@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS statements
     identity_domains Array(LowCardinality(String)) CODEC(ZSTD(1)),
     identity_count Int64 CODEC(ZSTD(1)),
     identity_bound Array(String) CODEC(ZSTD(1)),
+    identity_row Array(String) CODEC(ZSTD(1)),
     hash_key_id LowCardinality(String),
     entry_name LowCardinality(String),
     entry_span_id String CODEC(ZSTD(1)),
@@ -68,6 +69,7 @@ CREATE TABLE IF NOT EXISTS statements
     exception_type LowCardinality(String),
     INDEX identity_values identity_values TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX identity_bound identity_bound TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX identity_row identity_row TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX transaction_id transaction_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX trace_id trace_id TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX received_at received_at TYPE minmax GRANULARITY 1

@@ -41,6 +41,7 @@ SELECT
     JSONExtract(SpanAttributes['trueline.identity.domains'], 'Array(String)') AS identity_domains,
     toInt64OrZero(SpanAttributes['trueline.identity.count']) AS identity_count,
     JSONExtract(SpanAttributes['trueline.identity.bound'], 'Array(String)') AS identity_bound,
+    JSONExtract(SpanAttributes['trueline.identity.row'], 'Array(String)') AS identity_row,
     SpanAttributes['trueline.hash.key_id'] AS hash_key_id,
     SpanAttributes['trueline.entry.name'] AS entry_name,
     SpanAttributes['trueline.entry.span_id'] AS entry_span_id,

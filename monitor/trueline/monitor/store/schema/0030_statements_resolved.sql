@@ -42,6 +42,7 @@ SELECT
     exported_row.identity_domains AS identity_domains,
     exported_row.identity_count AS identity_count,
     exported_row.identity_bound AS identity_bound,
+    exported_row.identity_row AS identity_row,
     exported_row.hash_key_id AS hash_key_id,
     exported_row.entry_name AS entry_name,
     exported_row.entry_span_id AS entry_span_id,

@@ -1,6 +1,7 @@
 -- Fills identity_statements as statements arrive.
--- Where no column names an identity of a domain (UPDATE ... WHERE id = ?), the identity that the request was bound
--- to stands in, with clause 'bound' and no column. `access` says what happened to this table: an
+-- Where no column names an identity of a domain (UPDATE ... WHERE id = ?), the owner of the row stands in, as the
+-- service's ORM session knew it (clause 'row'), and else the identity that the request was bound to (clause 'bound');
+-- both without a column. `access` says what happened to this table: an
 -- INSERT INTO a SELECT ... FROM b WHERE b.user_id = ? writes a and reads b.
 CREATE MATERIALIZED VIEW IF NOT EXISTS identity_statements_from_statements TO identity_statements AS
 SELECT
@@ -59,13 +60,26 @@ ARRAY JOIN arrayConcat(
     ),
     arrayFlatten(
         arrayMap(
-            touched -> arrayMap(
-                bound -> (
-                    toString(touched), '', 'bound', '',
-                    substring(bound, 1, position(bound, ':') - 1), substring(bound, position(bound, ':') + 1)
+            touched -> arrayConcat(
+                arrayMap(
+                    owner -> (
+                        toString(touched), '', 'row', '',
+                        substring(owner, 1, position(owner, ':') - 1), substring(owner, position(owner, ':') + 1)
+                    ),
+                    if(touched = tables[1], identity_row, [])
                 ),
-                arrayFilter(
-                    bound -> NOT has(identity_domains, substring(bound, 1, position(bound, ':') - 1)), identity_bound
+                arrayMap(
+                    bound -> (
+                        toString(touched), '', 'bound', '',
+                        substring(bound, 1, position(bound, ':') - 1), substring(bound, position(bound, ':') + 1)
+                    ),
+                    arrayFilter(
+                        bound -> NOT has(identity_domains, substring(bound, 1, position(bound, ':') - 1))
+                            AND NOT arrayExists(
+                                owner -> startsWith(owner, substring(bound, 1, position(bound, ':'))), identity_row
+                            ),
+                        identity_bound
+                    )
                 )
             ),
             if(kind = 'write', arraySlice(tables, 1, 1), tables)
