@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.context import get_current
 from opentelemetry.trace import get_current_span, get_tracer
 from sqlalchemy import create_engine, text
+from support.pool_work import written, written_by_child
 from support.recorder import Recorder
 
 from trueline.instrumentation import (
@@ -26,7 +26,6 @@ from trueline.instrumentation import (
     instrument,
     propagate,
     propagating,
-    semconv,
     threads,
     uninstrument,
 )
@@ -227,23 +226,6 @@ def test_while_trueline_is_off_a_pickled_callable_still_runs(record: Callable[..
     assert pickle.loads(pickled)() == []
 
 
-def _written(path: str, user: str, recorder: Recorder) -> list[tuple[str, ...]]:
-    """What a write by primary key and a write that names the identity say."""
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE expenses SET amount = 2 WHERE id = 1"))
-        connection.execute(text("UPDATE expenses SET amount = 3 WHERE user_id = :user"), {"user": user})
-    engine.dispose()
-    return [
-        (
-            *written[semconv.IDENTITY_BOUND],
-            *written.get(semconv.IDENTITY_VALUES, ()),
-            *written.get(semconv.IDENTITY_ENCODINGS, ()),
-        )
-        for written in recorder.statements("write")
-    ]
-
-
 def test_a_pool_of_processes_writes_for_its_caller(
     record: Callable[..., Recorder], sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,21 +238,12 @@ def test_a_pool_of_processes_writes_for_its_caller(
     with propagating(ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))) as pool:
         assert pool.submit(instrument, "child", logs=False).result(60) is None
         with bind_identity("raw-4711"):
-            there = pool.submit(_written_by_child, str(sqlite_path), "raw-4711").result(60)
-            here = _written(str(sqlite_path), "raw-4711", recorder)
+            there = pool.submit(written_by_child, str(sqlite_path), "raw-4711").result(60)
+            here = written(str(sqlite_path), "raw-4711", recorder)
     assert there == here
     by_key, by_identity = there
     assert by_key[0].startswith("user:")
     assert by_identity == (by_key[0], by_key[0].removeprefix("user:"), "raw")
-
-
-def _written_by_child(path: str, user: str) -> list[tuple[str, ...]]:
-    held = bound.own.get(), get_current()
-    uninstrument()
-    recorder = Recorder()
-    instrument(tracer_provider=recorder.provider, logger_provider=recorder.loggers, logs=False, hold=30)
-    assert held == (bound.own.get(), get_current())
-    return _written(path, user, recorder)
 
 
 # -- all threads -----------------------------------------------------------------------------------------
