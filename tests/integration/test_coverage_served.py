@@ -94,7 +94,7 @@ def sentence(service: dict[str, Any], cause: str) -> str:
 def test_what_a_service_touches_is_listed(services: dict[str, dict[str, Any]]) -> None:
     web = services["web"]
     assert (web["environment"], web["application"], web["versions"]) == ("production", "shop", ["1.4"])
-    assert web["writes"] == {"total": 12, "column": 10, "bound": 2, "none": 0, "share": 1.0}
+    assert web["writes"] == {"total": 12, "column": 10, "row": 0, "bound": 2, "none": 0, "share": 1.0}
     assert web["reads"]["column"] == 10
     tables = {one["table"]: (one["reads"], one["writes"]["total"]) for one in web["tables"]}
     assert tables == {"expenses": (10, 11), "audit": (0, 1)}
