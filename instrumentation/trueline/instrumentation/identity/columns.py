@@ -70,33 +70,6 @@ class IdentityColumns:
             self._cache[key] = found
             return found
 
-    def path_from(self, table: str) -> tuple[tuple[str, ...], str] | None:
-        """Return how rows of a table without an identity column lead to one, over rows of other tables.
-
-        ``(("order_items.order_id", "orders.user_id"), "user")``; None where they do not. Such a row belongs
-        to somebody, but no value in it says to whom: it is told, never exported as an identity.
-        """
-        for facts in self.tables.called(table):
-            seen = {facts.name}
-            paths: list[tuple[tuple[str, ...], TableFacts]] = [((), facts)]
-            for path, at in paths:
-                found = [
-                    (column, domain)
-                    for column in dict.fromkeys((*at.references, *at.columns))
-                    if (domain := self.domain_of(at.name, column)) is not None and column != "id"
-                ]
-                if found:
-                    # a user says more than the group that the user is in
-                    column, domain = next((one for one in found if one[1] == "user"), found[0])
-                    return (*path, f"{at.name}.{column}"), domain
-                for column, targets in at.references.items():
-                    for target, _ in targets:
-                        other = self.tables.get(target)
-                        if other is not None and target not in seen and len(path) < _MAX_DEPTH:
-                            seen.add(target)
-                            paths.append(((*path, f"{at.name}.{column}"), other))
-        return None
-
     def ways_from(self, table: str) -> tuple[TableFacts | None, tuple[Path, ...]]:
         """Return what is declared of a table, and how its rows lead to somebody over rows of others.
 

@@ -39,7 +39,7 @@ def ways_from(columns: IdentityColumns, facts: TableFacts) -> tuple[Path, ...]:
             if column != "id" and (domain := columns.domain_of(at.name, column)) is not None
         ]
         if ends:
-            # as path_from: a user says more than the group that the user is in
+            # a user says more than the group that the user is in
             column, domain = next((one for one in ends if one[1] == "user"), ends[0])
             found.append(((*path, f"{at.name}.{column}"), domain))
             continue
