@@ -81,41 +81,9 @@ def begin(context: Any) -> Begun | None:
 def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any) -> None:
     """The statement succeeded."""
     try:
-        ended_at = ambient.now_ns()
-        values = context.__dict__
-        values[_RUNNING] = False
-        started_at, parent, entry, current, state, whom = begun
-        adopted = values.pop(SPAN_ATTRIBUTE, None)
-        if adopted is not None:
-            adopted = adopt(adopted)
-        many = context.executemany
-        plan = current.planner.plan(statement, state.system, context)
-        identities = EMPTY
-        if plan.identities:
-            identities = current.extractor.extract(plan, parameters, executemany=many, bound=whom)
-        row_key = ""
-        if plan.row_filter and not many:
-            row_key = current.extractor.row_key(plan, parameters)
-        owners: Owners = ()
-        if plan.ownership is not None and not identities.count:
-            owners = _owners(current, state, plan.ownership, parameters, context, whom)
-        record = StatementRecord(
-            plan,
-            state.attributes,
-            state.orm_session_id,
-            started_at,
-            ended_at,
-            parent,
-            entry,
-            whom,
-            identities,
-            row_key,
-            _row_count(state, plan, cursor),
-            len(parameters) if many and isinstance(parameters, list) else 0,
-            None,
-            adopted,
-            owners,
-        )
+        record = _record(begun, ambient.now_ns(), context, statement, parameters, None)
+        state = begun[4]
+        record.rows = _row_count(state, record.plan, cursor)
         state.statement_ran(record, context.root_connection)
     except Exception as error:
         swallow("execution.ran", error)
@@ -124,45 +92,53 @@ def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any
 def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: BaseException) -> None:
     """The statement raised ``error``."""
     try:
-        ended_at = ambient.now_ns()
-        values = context.__dict__
-        values[_RUNNING] = False
-        started_at, parent, entry, current, state, whom = begun
-        adopted = values.pop(SPAN_ATTRIBUTE, None)
-        if adopted is not None:
-            adopted = adopt(adopted)
-        many = context.executemany
-        plan = current.planner.plan(statement, state.system, context)
-        extractor = current.extractor
-        identities = EMPTY
-        if plan.identities:
-            identities = extractor.extract(plan, parameters, executemany=many, bound=whom)
-        owners: Owners = ()
-        if plan.ownership is not None and not identities.count:
-            owners = _owners(current, state, plan.ownership, parameters, context, whom)
-        record = StatementRecord(
-            plan,
-            state.attributes,
-            state.orm_session_id,
-            started_at,
-            ended_at,
-            parent,
-            entry,
-            whom,
-            identities,
-            extractor.row_key(plan, parameters) if plan.row_filter and not many else "",
-            None,
-            len(parameters) if many and isinstance(parameters, list) else 0,
-            error_facts(error),
-            adopted,
-            owners,
-        )
+        record = _record(begun, ambient.now_ns(), context, statement, parameters, error)
         connection = context.root_connection
-        state.statement_failed(
+        begun[4].statement_failed(
             record, connection, error, disconnected=_disconnected(context, connection, error)
         )
     except Exception as internal:
         swallow("execution.failed", internal)
+
+
+def _record(
+    begun: Begun, ended_at: int, context: Any, statement: Any, parameters: Any, error: BaseException | None
+) -> StatementRecord:
+    """What is known of a statement that is over."""
+    values = context.__dict__
+    values[_RUNNING] = False
+    started_at, parent, entry, current, state, whom = begun
+    adopted = values.pop(SPAN_ATTRIBUTE, None)
+    if adopted is not None:
+        adopted = adopt(adopted)
+    many = context.executemany
+    plan = current.planner.plan(statement, state.system, context)
+    identities = EMPTY
+    if plan.identities:
+        identities = current.extractor.extract(plan, parameters, executemany=many, bound=whom)
+    row_key = ""
+    if plan.row_filter and not many:
+        row_key = current.extractor.row_key(plan, parameters)
+    owners: Owners = ()
+    if plan.ownership is not None and not identities.count:
+        owners = _owners(current, state, plan.ownership, parameters, context, whom)
+    return StatementRecord(
+        plan,
+        state.attributes,
+        state.orm_session_id,
+        started_at,
+        ended_at,
+        parent,
+        entry,
+        whom,
+        identities,
+        row_key,
+        None,
+        len(parameters) if many and isinstance(parameters, list) else 0,
+        None if error is None else error_facts(error),
+        adopted,
+        owners,
+    )
 
 
 def _owners(
