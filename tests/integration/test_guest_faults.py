@@ -262,7 +262,7 @@ HOOK_MODULES = {
     *("database_errors", "dialects", "drivers", "ending", "entry", "execution", "fingerprint", "isolation"),
     "listeners",
     *("logs", "losses", "holder", "records", "runtime", "scope", "spans", "transaction"),
-    *("causes", "statement_span", "transaction_span", "bound", "decorating", "propagation"),
+    *("autocommit", "causes", "statement_span", "transaction_span", "bound", "decorating", "propagation"),
 }
 #: Answered from a cache once they were called in this process.
 CACHED = {"transaction_span:_counts"}

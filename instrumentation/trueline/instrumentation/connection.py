@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trueline.instrumentation import ambient, scope
+from trueline.instrumentation.autocommit import alone
 from trueline.instrumentation.causes import (
     Why,
     cause_of,
@@ -33,7 +34,7 @@ from trueline.instrumentation.guard import report
 from trueline.instrumentation.isolation import level_in, level_of
 from trueline.instrumentation.semconv import Reason
 from trueline.instrumentation.statement import Control
-from trueline.instrumentation.transaction import Cause, Transaction
+from trueline.instrumentation.transaction import Transaction
 from trueline.instrumentation.wire import Part
 
 if TYPE_CHECKING:
@@ -267,23 +268,15 @@ class ConnectionState:
 
         ``connection_lost``: nobody knows whether the server had carried it out before.
         """
-        transaction: Transaction[StatementRecord] = Transaction(ambient.new_transaction_id(), autocommit=True)
-        transaction.isolation_level = around.isolation_level
-        transaction.orm_session_id = self.orm_session_id
-        transaction.add(record)
-        if record.error is not None and connection_lost:
-            transaction.statement_failed(aborts=False)
-            transaction.commit_failed(connection_lost=True, cause=Cause(record.error.error_type))
-        elif record.error is not None and record.many and batch_may_halt(self.driver):
-            transaction.statement_failed(aborts=False)
-            transaction.ended_unseen()
-        elif record.error is not None:
-            transaction.statement_failed(aborts=False)
-            transaction.rolled_back(Reason.EXCEPTION, Cause(record.error.error_type))
-            transaction.settle()
-        else:
-            transaction.committed()
-        self.holder.settled(transaction)
+        self.holder.settled(
+            alone(
+                record,
+                isolation_level=around.isolation_level,
+                orm_session_id=self.orm_session_id,
+                connection_lost=connection_lost,
+                may_halt=record.many and batch_may_halt(self.driver),
+            )
+        )
 
     def _control(self, transaction: Transaction[StatementRecord], control: Control, name: str) -> None:
         match control:
