@@ -9,8 +9,9 @@ and how its transaction ended.
 """
 
 from trueline.instrumentation._version import __version__
-from trueline.instrumentation.ai_calls import ai_call
+from trueline.instrumentation.ai import ai_call
 from trueline.instrumentation.binding import bind_identity, bind_message
+from trueline.instrumentation.frameworks.jobs import Ticket, carry
 from trueline.instrumentation.identity import Domain, IdentityConfig
 from trueline.instrumentation.inventory_report import Inventory
 from trueline.instrumentation.options import ConfigurationError
@@ -22,10 +23,12 @@ __all__ = [
     "Domain",
     "IdentityConfig",
     "Inventory",
+    "Ticket",
     "__version__",
     "ai_call",
     "bind_identity",
     "bind_message",
+    "carry",
     "instrument",
     "inventory",
     "propagate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from trueline.instrumentation import lifecycle, semconv
 from trueline.instrumentation._version import __version__
+from trueline.instrumentation.ai import AiWatch
+from trueline.instrumentation.commit_event import announce_commit
 from trueline.instrumentation.entry import EntryProcessor
 from trueline.instrumentation.events import DeferredEvents
 from trueline.instrumentation.holder import Holder
@@ -20,11 +23,13 @@ from trueline.instrumentation.identity import IdentityExtractor, IdentityHasher
 from trueline.instrumentation.inventory_keeper import Keeper
 from trueline.instrumentation.inventory_report import Hashes, Inventory
 from trueline.instrumentation.last_export import patience
-from trueline.instrumentation.logs import EventEmitter, OtlpHandler, root_has_otel_handler
+from trueline.instrumentation.late import importing
+from trueline.instrumentation.logs import EventEmitter, LogWatch, Relay
 from trueline.instrumentation.losses import Losses
 from trueline.instrumentation.options import Options
 from trueline.instrumentation.own_spans import Origin
 from trueline.instrumentation.providers import (
+    last_export,
     logger_provider,
     prepend_processor,
     sends_to_loopback_only,
@@ -33,7 +38,7 @@ from trueline.instrumentation.providers import (
 from trueline.instrumentation.runtime import Runtime
 from trueline.instrumentation.sampling import Sampler
 from trueline.instrumentation.spans import SpanBuilder
-from trueline.instrumentation.statement import Planner, load_parser
+from trueline.instrumentation.statement import Later, Planner, load_parser
 
 if TYPE_CHECKING:
     from trueline.instrumentation.records import StatementRecord
@@ -50,12 +55,13 @@ class Installed:
     provider: trace.TracerProvider
     loggers: _logs.LoggerProvider
     processor: EntryProcessor
-    log_handler: OtlpHandler | None
+    log_watch: LogWatch | None
     flush: Callable[[], None]
     contrib: bool
     samples: bool
     options: Options
     keeper: Keeper
+    ai_watch: AiWatch
 
 
 def assemble(
@@ -98,10 +104,13 @@ def assemble(
         # Before sampling: its shares are those of all statements.
         keeper.add(statements)
         builder.emit(transaction, statements, settled)
+        if settled:
+            announce_commit(emit_event, transaction, hasher.key_id)
 
     def idle(final: bool) -> None:
         if not final:
-            load_parser()
+            with importing():
+                load_parser()
         events.send()
         losses.report(emit_event, final=final)
         keeper.tick(emit_event, final=final)
@@ -109,7 +118,7 @@ def assemble(
     holder = keeper.holder = Holder(emit, options.hold, losses=losses, idle=idle)
     current = Runtime(
         tracer=tracer,
-        planner=Planner(options.identities),
+        planner=Planner(options.identities, later=Later()),
         extractor=extractor,
         holder=holder,
         key_id=hasher.key_id,
@@ -121,20 +130,31 @@ def assemble(
         holder.flush()
         events.send()
 
-    processor = EntryProcessor(flush)
+    ai_watch = AiWatch(options.ai_hosts)
+    keeper.ai_calls = lambda: ai_watch.counts["calls"]
+    processor = EntryProcessor(flush, ai_watch)
     prepend_processor(provider, processor)
-    handler = None
-    if options.logs and not root_has_otel_handler():
-        handler = OtlpHandler(loggers, options.identities, extractor, log_arguments=options.log_arguments)
-        logging.getLogger().addHandler(handler)
+    watch = None
+    if options.logs:
+        relay = Relay(
+            loggers,
+            options.identities,
+            extractor,
+            log_arguments=options.log_arguments,
+            events=() if options.declarations is None else options.declarations.log_events,
+        )
+        watch = LogWatch(relay)
+        watch.begin()
+    last_export.between = functools.partial(losses.report, emit_event, final=True)
     # Registered after the providers' own handlers, so it runs before them: what is held still gets out.
     lifecycle.at_exit(holder.close)
 
     def last() -> None:
         # The process may be ended right after this, past atexit.
         holder.flush()
-        idle(True)
-        _flush(provider, loggers)
+        _flush(provider)
+        idle(True)  # and with it what of the spans could not be sent
+        _flush(loggers)
 
     flush = lifecycle.bounded(last, lambda: patience(options.base_endpoint))
     lifecycle.at_flush(flush)
@@ -143,12 +163,13 @@ def assemble(
         provider,
         loggers,
         processor,
-        handler,
+        watch,
         flush,
         contrib=False,
         samples=builder.samples,
         options=options,
         keeper=keeper,
+        ai_watch=ai_watch,
     )
 
 

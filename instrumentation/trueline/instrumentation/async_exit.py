@@ -16,6 +16,7 @@ from typing import Any
 from trueline.instrumentation import scope
 from trueline.instrumentation.guard import guarded, report
 
+_PACKAGE = "sqlalchemy.ext.asyncio"
 _EXITS = ("__aexit__",)
 _CALLS = ("rollback", "close")
 _originals: list[tuple[type, str, Any]] = []
@@ -23,10 +24,9 @@ _originals: list[tuple[type, str, Any]] = []
 
 @guarded("async_exit.wrap")
 def wrap_async() -> None:
-    """Wrap the asyncio classes; without greenlet there are none, and nothing to do."""
-    if _originals:
-        return
-    if find_spec("greenlet") is None:
+    """Wrap the asyncio classes if they are loaded, once. Without greenlet there are none."""
+    # Loaded for nobody: an application without them pays nothing. Whoever has an async connection has them.
+    if _originals or _PACKAGE not in sys.modules or find_spec("greenlet") is None:
         return
     try:
         from sqlalchemy.ext.asyncio import (

@@ -11,7 +11,7 @@ from trueline.instrumentation.semconv import ConstraintKind
 
 _MAX_COLUMNS: Final = 32
 
-_SQLSTATES: Final = {
+SQLSTATE_KINDS: Final = {
     "23505": ConstraintKind.UNIQUE,
     "23503": ConstraintKind.FOREIGN_KEY,
     "23502": ConstraintKind.NOT_NULL,
@@ -31,7 +31,7 @@ _MYSQL: Final = {
     3819: ConstraintKind.CHECK,
     4025: ConstraintKind.CHECK,
 }
-_SQLITE: Final = {
+SQLITE_KINDS: Final = {
     "UNIQUE": ConstraintKind.UNIQUE,
     "PRIMARY KEY": ConstraintKind.UNIQUE,
     "NOT NULL": ConstraintKind.NOT_NULL,
@@ -58,6 +58,18 @@ _RAISED_IN: Final = re.compile(r"(?:.*/)?pl(?:_exec|perl|py_\w+|tcl|v8\w*)\.\w+"
 #: SQLite: here a table of the statement's text stands without quotes.
 _SQLITE_TABLE: Final = re.compile(r"(?:no such table: |^table )([^\W\d][\w$]*)(?=$| )")
 _SQLITE_ERROR: Final = 1
+#: Errors about a table, column, index, type or schema that is not there, or there already: SQLSTATEs, and the
+#: numbers of MySQL and SQLite.
+_ABOUT_NAMES: Final = frozenset(
+    {"42P01", "42703", "42P07", "42701", "42710", "42704", "42P06", "3F000"}
+    | {1050, 1051, 1054, 1060, 1061, 1091, 1146, 1364, _SQLITE_ERROR}
+)
+#: SQLAlchemy's own words for an object whose session has ended.
+_DETACHED: Final = re.compile(
+    r"(?:Parent instance|Instance) <(?P<name>\w+) at 0x[0-9a-fA-F]+> is not bound to a Session;"
+    r"(?: lazy load operation of attribute '(?P<attribute>\w+)')?"
+)
+_DOTTED_NAME: Final = re.compile(r"[^\W\d][\w$]*(?:\.[^\W\d][\w$]*)*")
 _SQLITE_CONSTRAINT_TRIGGER: Final = 1811
 
 
@@ -79,37 +91,62 @@ class ErrorFacts:
     description: str = ""
 
 
-def error_facts(exception: BaseException) -> ErrorFacts:
+def error_facts(exception: BaseException, statement: str = "") -> ErrorFacts:
     """Read an exception of psycopg, psycopg2, asyncpg (also in SQLAlchemy's wrapping), sqlite3 or MySQL.
 
+    ``statement`` is the statement's text without literals: where the error is about a name (a table or column
+    that is not there, or there already), names that stand in the text stay in the description.
     Works on attributes, not classes; never raises. Anything unknown gives its class and a clean description.
     """
     try:
-        return _facts(exception)
+        return _facts(exception, statement)
     except Exception:  # a driver's attributes are foreign code
         return ErrorFacts(_class_name(exception), "")
 
 
 def description_of(exception: BaseException) -> str:
-    """The description of a database's error; "" for any other exception: its text is the application's."""
+    """The description of a database's error, or of a lazy load without a session.
+
+    "" for any other exception: its text is the application's.
+    """
+    kind = type(exception)
+    if kind.__name__ == "DetachedInstanceError" and kind.__module__.startswith("sqlalchemy."):
+        return _detached(str(exception)[:MAX_READ])
     for one in (exception, getattr(exception, "orig", None)):
         if isinstance(one, BaseException) and _is_of_a_driver(one):
             return error_facts(one).description
     return ""
 
 
-def _facts(exception: BaseException) -> ErrorFacts:
+def _detached(text: str) -> str:
+    """Class and attribute, which are names of the code."""
+    found = _DETACHED.match(text)
+    if found is None:
+        return ""
+    attribute = f"; attribute '{found['attribute']}'" if found["attribute"] else ""
+    return f"instance <{found['name']}> is not bound to a session{attribute}"
+
+
+def _facts(exception: BaseException, statement: str) -> ErrorFacts:
     for one in _chain(exception):
         sqlstate = _text(getattr(one, "sqlstate", None)) or _text(getattr(one, "pgcode", None))
         if _SQLSTATE.fullmatch(sqlstate) and not isinstance(getattr(one, "errno", None), int):
-            return _postgresql(exception, sqlstate)
+            return _postgresql(exception, sqlstate, _names_in(statement, sqlstate))
         if getattr(one, "sqlite_errorcode", None) is not None or _SQLITE_FAILED.match(str(one)[:MAX_READ]):
-            return _sqlite(one)
+            return _sqlite(one, _names_in(statement, getattr(one, "sqlite_errorcode", None)))
         number = _mysql_number(one)
         if number:
-            return _mysql(one, number)
+            return _mysql(one, number, _names_in(statement, number))
     description = clean_description(str(exception)) if _is_of_a_driver(exception) else ""
     return ErrorFacts(_class_name(exception), "", description=description)
+
+
+def _names_in(statement: str, code: object) -> set[str]:
+    """The names in a statement's text, if ``code`` is one of an error about names."""
+    if code not in _ABOUT_NAMES:
+        return set()
+    dotted = set(_DOTTED_NAME.findall(statement[:MAX_READ]))
+    return dotted.union(*(name.split(".") for name in dotted))
 
 
 def _is_of_a_driver(exception: BaseException) -> bool:
@@ -134,9 +171,9 @@ def _chain(exception: BaseException) -> list[BaseException]:
     return found
 
 
-def _postgresql(exception: BaseException, sqlstate: str) -> ErrorFacts:
+def _postgresql(exception: BaseException, sqlstate: str, names: set[str]) -> ErrorFacts:
     name = table = column = message = detail = ""
-    kind = _SQLSTATES.get(sqlstate)
+    kind = SQLSTATE_KINDS.get(sqlstate)
     for one in _chain(exception):
         source: Any = getattr(one, "diag", None) or one
         if _raised_by_function(source):
@@ -162,7 +199,7 @@ def _postgresql(exception: BaseException, sqlstate: str) -> ErrorFacts:
         constraint_kind=kind or "",
         constraint_table=table if kind is not None else "",
         constraint_columns=columns,
-        description=clean_description(message or str(exception), {name, table, column, *columns}),
+        description=clean_description(message or str(exception), {name, table, column, *columns, *names}),
     )
 
 
@@ -181,7 +218,7 @@ def _key_columns(detail: str) -> tuple[str, ...]:
     return tuple(part.strip('"') for part in parts if _PLAIN_NAME.fullmatch(part))
 
 
-def _sqlite(error: BaseException) -> ErrorFacts:
+def _sqlite(error: BaseException, known: set[str]) -> ErrorFacts:
     message = str(error)[:MAX_READ]
     code = getattr(error, "sqlite_errorcode", None)
     status = str(code) if isinstance(code, int) else ""
@@ -191,7 +228,7 @@ def _sqlite(error: BaseException) -> ErrorFacts:
     # A trigger's RAISE can say anything, that a constraint failed too.
     failed = None if code == _SQLITE_CONSTRAINT_TRIGGER else _SQLITE_FAILED.match(message)
     if failed is not None:
-        kind, what = _SQLITE[failed[1]], failed["what"] or ""
+        kind, what = SQLITE_KINDS[failed[1]], failed["what"] or ""
         if kind is ConstraintKind.CHECK:
             name = what if _NAME.fullmatch(what) else ""
         elif what.startswith("index '"):
@@ -199,7 +236,7 @@ def _sqlite(error: BaseException) -> ErrorFacts:
         elif what:
             parts = [part.strip().partition(".") for part in what.split(",")][:_MAX_COLUMNS]
             table, columns = parts[0][0], tuple(part[2] for part in parts if part[2])
-    names = {name, table, *columns}
+    names = {name, table, *columns, *known}
     if code == _SQLITE_ERROR:
         names.update(_SQLITE_TABLE.findall(message))
     return ErrorFacts(
@@ -221,7 +258,7 @@ def _mysql_number(error: BaseException) -> int:
     return number if plausible and isinstance(number, int) else 0
 
 
-def _mysql(error: BaseException, number: int) -> ErrorFacts:
+def _mysql(error: BaseException, number: int, names: set[str]) -> ErrorFacts:
     spoken = getattr(error, "msg", None)
     message = spoken if isinstance(spoken, str) else str(error.args[1] if len(error.args) > 1 else error)
     message = message[:MAX_READ]
@@ -244,7 +281,7 @@ def _mysql(error: BaseException, number: int) -> ErrorFacts:
         constraint_kind=kind or "",
         constraint_table=table,
         constraint_columns=columns,
-        description=clean_description(message, {name, table, f"{table}.{name}", *columns}),
+        description=clean_description(message, {name, table, f"{table}.{name}", *columns, *names}),
     )
 
 

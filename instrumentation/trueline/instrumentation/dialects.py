@@ -86,6 +86,24 @@ def _watched_execute(original: Callable[..., Any]) -> Callable[..., Any]:
     return do_execute
 
 
+def _watched_executemany(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def do_executemany(self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
+        begun = None if runtime.active is None or context is None else execution.begin(context)
+        if begun is None:
+            return original(self, cursor, statement, parameters, context)
+        before = execution.changes_before(begun, context)
+        try:
+            result = original(self, cursor, statement, parameters, context)
+        except BaseException as error:
+            execution.failed(begun, context, statement, parameters, error, before)
+            raise
+        execution.ran(begun, context, cursor, statement, parameters)
+        return result
+
+    return do_executemany
+
+
 def _watched_execute_no_params(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def do_execute_no_params(self: Any, cursor: Any, statement: Any, context: Any = None) -> Any:
@@ -184,7 +202,7 @@ def _watched_rollback_twophase(original: Callable[..., Any]) -> Callable[..., An
 
 _METHODS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
     "do_execute": _watched_execute,
-    "do_executemany": _watched_execute,
+    "do_executemany": _watched_executemany,
     "do_execute_no_params": _watched_execute_no_params,
     "do_commit": _watched_commit,
     "do_rollback": _watched_rollback,

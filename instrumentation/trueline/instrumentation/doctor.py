@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from trueline.instrumentation import doctor_receiver, doctor_releases, doctor_variables
+from trueline.instrumentation import doctor_others, doctor_receiver, doctor_releases, doctor_variables
 
 
 class Level(IntEnum):
@@ -46,6 +46,9 @@ CHECKS: Final[dict[str, Check]] = {
     "names": doctor_variables.check_names,
     "identities": doctor_variables.check_secret,
     "sampling": doctor_variables.check_sampling,
+    "zero-code": doctor_others.check_zero_code,
+    "requests": doctor_others.check_entries,
+    "models": doctor_others.check_models,
 }
 NETWORK_CHECKS: Final[dict[str, Check]] = {"receiver": doctor_receiver.check}
 _HEADS: Final = {Level.OK: "ok  ", Level.WEAK: "weak", Level.BROKEN: "BAD "}

@@ -115,3 +115,14 @@ _WHOLE_BATCHES = frozenset({"psycopg", "psycopg_async", "asyncpg"})
 def batch_may_halt(driver: str) -> bool:
     """Whether an executemany that fails may have committed some of its rows, outside a transaction."""
     return driver not in _WHOLE_BATCHES
+
+
+def changes(driver: str, dbapi_connection: Any) -> int | None:
+    """Rows that the connection has changed since it was opened, triggers' too; None: nobody counts.
+
+    A statement that fails as a whole adds nothing to it.
+    """
+    if driver not in ("pysqlite", "aiosqlite"):
+        return None
+    count = getattr(dbapi_connection, "_connection", dbapi_connection).total_changes
+    return count if isinstance(count, int) else None

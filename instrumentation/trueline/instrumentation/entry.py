@@ -14,7 +14,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from trueline.instrumentation import ai_calls, contrib
+from trueline.instrumentation import contrib
+from trueline.instrumentation.ai.watching import AiWatch, announce_completed
 from trueline.instrumentation.guard import guarded, report, swallow
 
 _ENTRY = "_trueline_entry"
@@ -28,31 +29,34 @@ def entry_of(span: Any) -> Any:
 class EntryProcessor(SpanProcessor):
     """Marks entries; on a flush it first lets held statements go."""
 
-    def __init__(self, flush: Callable[[], None]) -> None:
+    def __init__(self, flush: Callable[[], None], watch: AiWatch) -> None:
         self._flush = flush
+        self._watch = watch
 
     def on_start(self, span: Any, parent_context: Context | None = None) -> None:
         """Let a span know its entry. Called for every span of the process: it has to be quick."""
         try:
             parent = span.parent
+            around = entry = None
             # An entry does not refer to itself: root spans would be left to the garbage collector.
             if parent is not None and not parent.is_remote:
                 around = trace.get_current_span(parent_context)
-                setattr(span, _ENTRY, getattr(around, _ENTRY, around))
-            ai_calls.span_started(span)
+                entry = getattr(around, _ENTRY, around)
+                setattr(span, _ENTRY, entry)
+            self._watch.started(span, around, entry)
         except Exception as error:
             swallow("entry.on_start", error)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Count an AI span that ended; clean errors of spans that are not adopted."""
-        if ai_calls.under_way:
+        if self._watch.under_way:
             self._ended(span)
         if span._events:
             self._with_events(span)
 
     @guarded("entry.on_end")
     def _ended(self, span: ReadableSpan) -> None:
-        ai_calls.span_ended(span)
+        self._watch.ended(span, announce_completed)
 
     @guarded("entry.events")
     def _with_events(self, span: ReadableSpan) -> None:

@@ -25,9 +25,10 @@ class DeferredEvents:
         self._emit = emit
         self._waiting: deque[tuple[int, str, dict[str, Any], Context, int]] = deque(maxlen=_MAX_WAITING)
 
-    def __call__(self, name: str, attributes: dict[str, Any]) -> None:
-        """Let the event ``name`` of now, in the current trace, be sent soon."""
-        self._waiting.append((os.getpid(), name, attributes, get_current(), ambient.now_ns()))
+    def __call__(self, name: str, attributes: dict[str, Any], context: Context | None = None) -> None:
+        """Let the event ``name`` of now, by default in the current trace, be sent soon."""
+        around = get_current() if context is None else context
+        self._waiting.append((os.getpid(), name, attributes, around, ambient.now_ns()))
 
     def send(self) -> None:
         """Emit what waits. Called from the thread, at a flush and at the end."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
+from opentelemetry.context import get_current
 from opentelemetry.trace import Span, SpanContext, get_current_span
 
 from trueline.instrumentation import ambient, bound, runtime
@@ -18,18 +18,20 @@ from trueline.instrumentation.connection import INFO_KEY, ConnectionState
 from trueline.instrumentation.connections import ConnectionDied, state_of
 from trueline.instrumentation.contrib import SPAN_ATTRIBUTE
 from trueline.instrumentation.database_errors import error_facts
+from trueline.instrumentation.drivers import changes
 from trueline.instrumentation.entry import entry_of
 from trueline.instrumentation.guard import report, swallow
-from trueline.instrumentation.identity import EMPTY
+from trueline.instrumentation.identity import EMPTY, created
 from trueline.instrumentation.identity.rows import Owners
 from trueline.instrumentation.records import StatementRecord
 from trueline.instrumentation.runtime import Runtime
 from trueline.instrumentation.semconv import Kind
 from trueline.instrumentation.statement import Ownership, Plan
+from trueline.instrumentation.suppression import SUPPRESSION_KEYS
 
 #: Set on the execution context while a statement runs: a dialect's method may call that of its base class.
 _RUNNING: Final = "_trueline_running"
-_SUPPRESS_PLAIN: Final = "suppress_instrumentation"
+_SUPPRESS, _SUPPRESS_OLD = SUPPRESSION_KEYS
 
 #: Started at (ns), the current span's context, the entry span, runtime, connection, whom it is for.
 Begun = tuple[int, SpanContext | None, Span | None, Runtime, ConnectionState, Bound]
@@ -46,7 +48,7 @@ def begin(context: Any) -> Begun | None:
         parent = entry = None
         whom: Any = None
         if around:
-            if around.get(_SUPPRESS_INSTRUMENTATION_KEY) or around.get(_SUPPRESS_PLAIN):
+            if around.get(_SUPPRESS) or around.get(_SUPPRESS_OLD):
                 return None
             whom = around.get(BOUND_KEY)
             span = get_current_span(around)
@@ -84,16 +86,36 @@ def ran(begun: Begun, context: Any, cursor: Any, statement: Any, parameters: Any
         record = _record(begun, ambient.now_ns(), context, statement, parameters, None)
         state = begun[4]
         record.rows = _row_count(state, record.plan, cursor)
+        if record.plan.created is not None:
+            created.watch(context, record, begun[3].extractor)
         state.statement_ran(record, context.root_connection)
     except Exception as error:
         swallow("execution.ran", error)
 
 
-def failed(begun: Begun, context: Any, statement: Any, parameters: Any, error: BaseException) -> None:
-    """The statement raised ``error``."""
+def changes_before(begun: Begun, context: Any) -> int | None:
+    """Rows that the connection has changed before a batch; None: nobody counts."""
+    try:
+        return changes(begun[4].driver, context.root_connection.connection.dbapi_connection)
+    except Exception as error:
+        swallow("execution.changes", error)
+        return None
+
+
+def failed(
+    begun: Begun,
+    context: Any,
+    statement: Any,
+    parameters: Any,
+    error: BaseException,
+    before: int | None = None,
+) -> None:
+    """The statement raised ``error``. ``before``: what :func:`changes_before` said of a batch."""
     try:
         record = _record(begun, ambient.now_ns(), context, statement, parameters, error)
         connection = context.root_connection
+        if before is not None:
+            record.kept_nothing = changes(begun[4].driver, connection.connection.dbapi_connection) == before
         begun[4].statement_failed(
             record, connection, error, disconnected=_disconnected(context, connection, error)
         )
@@ -135,7 +157,7 @@ def _record(
         row_key,
         None,
         len(parameters) if many and isinstance(parameters, list) else 0,
-        None if error is None else error_facts(error),
+        None if error is None else error_facts(error, plan.text),
         adopted,
         owners,
     )

@@ -8,7 +8,6 @@ nothing of the application's is rolled back, and a failure leaves weaker rungs, 
 from __future__ import annotations
 
 import os
-import sqlite3
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -170,6 +169,8 @@ def _sqlite(dbapi_connection: Any, owner: Any) -> DatabaseFacts:
     for _, name, file in _rows(dbapi_connection, "PRAGMA database_list"):
         if _text(name) == "main":
             path = _text(file)
+    import sqlite3  # whoever has a connection has it loaded
+
     return DatabaseFacts(
         system="sqlite",
         namespace=os.path.basename(path),

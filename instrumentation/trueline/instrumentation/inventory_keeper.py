@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from trueline.instrumentation.ai.hosts import loaded_clients
 from trueline.instrumentation.guard import guarded, internal_errors
 from trueline.instrumentation.inventory_collector import Collector
 from trueline.instrumentation.inventory_event import Announcer, Emit
@@ -24,6 +26,8 @@ class Keeper:
         self._announcer = Announcer(self._collector, self.take)
         #: Set where the holder is made, which calls back here.
         self.holder: Holder | None = None
+        #: Tells how many calls of models were seen.
+        self.ai_calls: Callable[[], int] = int
 
     @guarded("inventory.add")
     def add(self, statements: list[StatementRecord]) -> None:
@@ -43,5 +47,7 @@ class Keeper:
             unseen={} if holder is None else dict(holder.unseen),
             lost={} if holder is None else dict(holder.losses.total),
             internal_errors=dict(internal_errors),
+            ai_calls=self.ai_calls(),
+            ai_clients=loaded_clients(),
             **self._collector.read(),
         )

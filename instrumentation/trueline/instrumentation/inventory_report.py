@@ -85,7 +85,8 @@ class Inventory:
     ``seconds``: for how long. ``parsed_by_keywords``: statements too odd to be parsed wholly. ``with_entry``:
     statements with an entry span. ``more``: statements on tables beyond those that are listed.
     ``sample``: share of identities whose statements leave. ``unseen``, ``lost``, ``internal_errors``: as in
-    ``setup.status()``.
+    ``setup.status()``. ``ai_calls``: calls of models that were seen; ``ai_clients``: libraries for such calls
+    that the process has loaded.
     """
 
     seconds: float = 0.0
@@ -108,6 +109,8 @@ class Inventory:
     unseen: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
     internal_errors: dict[str, int] = field(default_factory=dict)
+    ai_calls: int = 0
+    ai_clients: tuple[str, ...] = ()
 
     @property
     def statements(self) -> int:
@@ -164,6 +167,11 @@ def _blind(seen: Inventory) -> Iterable[str]:
         yield (
             f"{outside} ran outside of any span: bind_identity(), bind_message() or an instrumentation of "
             "the web framework opens one."
+        )
+    if seen.ai_clients and not seen.ai_calls:
+        yield (
+            f"{_few(seen.ai_clients)}: loaded, and no call of a "
+            "model was seen: a GenAI or HTTP client instrumentation, or ai_call(), tells of them."
         )
     if seen.parsed_by_keywords:
         yield f"{_count(seen.parsed_by_keywords, 'statement')} could be read by keywords only."

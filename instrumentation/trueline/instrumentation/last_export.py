@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +30,8 @@ class LastExport:
 
     def __init__(self) -> None:
         self._processors: list[tuple[Any, str]] = []
+        #: Called after each processor's end: what it could not send is said by the next, the logs'.
+        self.between: Callable[[], None] | None = None
 
     def add(self, processor: Any, endpoint: str) -> None:
         """Shut ``processor`` down at the end; ``endpoint``: URL of its receiver, "" if unknown."""
@@ -44,6 +47,8 @@ class LastExport:
                 deadline = time.monotonic() + patience(endpoint)
             try:
                 _shut_down(processor, max(_LEAST_SECONDS, deadline - time.monotonic()))
+                if self.between is not None:
+                    self.between()
             except Exception as error:
                 report("last_export", error)
 

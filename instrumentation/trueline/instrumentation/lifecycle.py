@@ -112,6 +112,11 @@ def _finish_worker(*_: Any, **__: Any) -> None:
     _flush()
 
 
+def flush_now() -> None:
+    """Send everything, and wait for it as long as at an end: this process may end without another word."""
+    _flush()
+
+
 @guarded("lifecycle.flush")
 def _flush() -> None:
     for callback in _flushes.copy():

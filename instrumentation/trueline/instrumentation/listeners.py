@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
 
 from trueline.instrumentation import dialects, runtime
+from trueline.instrumentation.async_exit import wrap_async
 from trueline.instrumentation.connection import INFO_KEY, ConnectionState, info_of
 from trueline.instrumentation.connections import known_state, new_state
 from trueline.instrumentation.guard import guarded, swallow
@@ -43,6 +44,8 @@ def _pool_connect(dbapi_connection: Any, record: Any) -> None:
         if not isinstance(dialect, Dialect):
             return  # a pool that no engine uses: nothing runs on it that could be seen
         dialects.cover(dialect)
+        if dialect.is_async:
+            wrap_async()
         record.info[INFO_KEY] = new_state(dialect, current)
 
 

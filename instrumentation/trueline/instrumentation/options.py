@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from trueline.instrumentation.ai.hosts import ModelHosts
 from trueline.instrumentation.database_names import DatabaseNames
 from trueline.instrumentation.declarations.service import (
     declared_identities,
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 SpanSource = Literal["own", "contrib"]
 DEFAULT_ENDPOINT = "http://127.0.0.1:4318"
 _TRUE = frozenset({"1", "true", "yes", "on"})
+_WORKERS = frozenset({"celery", "rq", "dramatiq", "arq"})
+#: They serve with one of these commands only; ``flask db upgrade`` is a script.
+_SERVING = frozenset({"flask", "fastapi"})
+_SERVING_COMMANDS = frozenset({"run", "dev"})
+_SERVERS = frozenset({"uvicorn", "gunicorn", "hypercorn", "granian", "waitress", "waitress-serve"})
 
 
 class ConfigurationError(ValueError):
@@ -51,6 +57,9 @@ class Options:
     sample: float = 1.0
     follow_trace_sampler: bool = False
     threads: bool = False
+    jobs: bool = True
+    #: Where models are served, beside the well-known hosts.
+    ai_hosts: ModelHosts = field(default_factory=ModelHosts)
     declarations: Declarations | None = None
     #: Why there are none although a file was named or found, "" otherwise.
     declarations_problem: str = ""
@@ -88,6 +97,8 @@ def resolve(
     sample: float | None = None,
     follow_trace_sampler: bool | None = None,
     threads: bool | None = None,
+    jobs: bool | None = None,
+    ai_hosts: Iterable[str] | None = None,
     config: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Options:
@@ -126,9 +137,19 @@ def resolve(
             else follow_trace_sampler
         ),
         threads=_flag(environ, "TRUELINE_THREADS", False) if threads is None else threads,
+        jobs=_flag(environ, "TRUELINE_JOBS", True) if jobs is None else jobs,
+        ai_hosts=_ai_hosts(environ, ai_hosts),
         declarations=declared,
         declarations_problem=loaded.problem,
     )
+
+
+def _ai_hosts(environ: Mapping[str, str], given: Iterable[str] | None) -> ModelHosts:
+    named = environ.get("TRUELINE_AI_HOSTS", "").split(",") if given is None else given
+    try:
+        return ModelHosts(host for host in named if host.strip())
+    except ValueError as error:
+        raise ConfigurationError(f"ai_hosts (or TRUELINE_AI_HOSTS): {error}") from None
 
 
 def _database_names(
@@ -185,18 +206,27 @@ def _ratio(environ: Mapping[str, str], name: str, given: float | None) -> float:
 
 
 def guess_process_kind() -> ProcessKind:
-    """What this process is there for, by what has been imported and how it was started."""
-    if "pytest" in sys.modules:
+    """What this process is there for, by what has been imported and how it was started.
+
+    Under zero-code nothing of the application is imported yet: then the command has to do.
+    """
+    if "pytest" in sys.modules or _commands() & {"pytest", "py.test"}:
         return ProcessKind.TEST
-    command = os.path.basename(sys.argv[0] if sys.argv else "")
-    if (
-        command in ("celery", "rq", "dramatiq", "arq")
-        or {"celery.bin.worker", "rq.worker"} & sys.modules.keys()
-    ):
+    if _commands() & _WORKERS or {"celery.bin.worker", "rq.worker"} & sys.modules.keys():
         return ProcessKind.WORKER
-    if {"uvicorn", "gunicorn", "hypercorn", "granian", "waitress"} & sys.modules.keys():
+    serves = _commands() & _SERVERS or (_commands() & _SERVING and _SERVING_COMMANDS & set(sys.orig_argv))
+    if serves or _SERVERS & sys.modules.keys():
         return ProcessKind.WEB
     return ProcessKind.SCRIPT
+
+
+def _commands() -> set[str]:
+    """The names that this process may have been started under: ``uvicorn``, ``python -m uvicorn``."""
+    given = sys.orig_argv
+    named = {os.path.basename(sys.argv[0] if sys.argv else "")}
+    named |= {os.path.basename(given[at + 1]) for at in range(len(given) - 1) if given[at] == "-m"}
+    # python /usr/bin/uvicorn: argv is not there yet when sitecustomize runs.
+    return named | {os.path.basename(one) for one in given[1:2]}
 
 
 def is_loopback(url: str) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSET = Status(StatusCode.UNSET)
 # Numbers of SpanKind in trace.proto; the API's own are one less.
-_KINDS = {kind: kind.value + 1 for kind in SpanKind}
+KINDS = {kind: kind.value + 1 for kind in SpanKind}
 
 
 class Origin:
@@ -59,8 +59,8 @@ def _make_context() -> Callable[[int, int], SpanContext]:
 own_context: Final[Callable[[int, int], SpanContext]] = _make_context()
 
 
-def encode_plain(span: ReadableSpan) -> bytes | None:
-    """Any span of the SDK as it stands in ScopeSpans; None if it has what is not encoded here."""
+def encode_plain(span: ReadableSpan) -> list[bytes] | None:
+    """Any span of the SDK in OTLP, in pieces; None if it has what is not encoded here."""
     context = span.context
     if context is None or span.dropped_attributes or span.dropped_events or span.dropped_links:
         return None
@@ -75,7 +75,7 @@ def encode_plain(span: ReadableSpan) -> bytes | None:
         span_id=context.span_id,
         parent_id=0 if parent is None else parent.span_id,
         name=span.name,
-        kind=_KINDS[span.kind],
+        kind=KINDS[span.kind],
         started_at=span.start_time or 0,
         ended_at=span.end_time or 0,
         attributes=wire.encode_attributes(attributes),
@@ -137,8 +137,8 @@ class OwnSpan(ReadableSpan):
     def _instrumentation_scope(self) -> InstrumentationScope | None:  # type: ignore[override]
         return self._origin.scope
 
-    def encoded(self) -> bytes:
-        """The span as it stands in OTLP's ScopeSpans."""
+    def pieces(self) -> list[bytes]:
+        """The span in OTLP, in pieces that others share: joined once, for a whole batch."""
         context, parent, error = self._context, self._parent, self._error
         assert context is not None
         return wire.span(
@@ -146,7 +146,7 @@ class OwnSpan(ReadableSpan):
             span_id=context[1],
             parent_id=0 if parent is None else parent[1],
             name=self._name,
-            kind=_KINDS[self._kind],
+            kind=KINDS[self._kind],
             started_at=self._start_time or 0,
             ended_at=self._end_time or 0,
             attributes=b"".join(

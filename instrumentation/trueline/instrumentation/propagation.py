@@ -152,7 +152,7 @@ class Packed:
         current = runtime.current()
         identities: tuple[BoundIdentity, ...] = ()
         if current is not None and current.key_id == self.key_id:
-            identities = tuple(_arrived(domain, value, current) for domain, value in self.identities)
+            identities = tuple(arrived(domain, value, current) for domain, value in self.identities)
         bound = Bound.of(identities, ())
         around = SpanContext(
             self.trace_id,
@@ -180,7 +180,8 @@ def pack(carried: Carried) -> Packed | None:
     )
 
 
-def _arrived(domain: str, value: str, current: Runtime) -> BoundIdentity:
+def arrived(domain: str, value: str, current: Runtime) -> BoundIdentity:
+    """An identity of which only the exported value is known here."""
     again = current.extractor.bind(value, domain)
     if again.value == value:  # a plain domain: what leaves is the identity itself
         return again

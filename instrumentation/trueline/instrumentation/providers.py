@@ -17,6 +17,7 @@ from trueline.instrumentation import semconv
 from trueline.instrumentation.exporter import CountingBatchProcessor, OtlpExporter
 from trueline.instrumentation.guard import report
 from trueline.instrumentation.last_export import LastExport
+from trueline.instrumentation.log_exporter import OtlpLogExporter
 from trueline.instrumentation.losses import Losses
 from trueline.instrumentation.options import Options, is_loopback
 
@@ -24,7 +25,7 @@ from trueline.instrumentation.options import Options, is_loopback
 _SCHEDULE_MS = 1000
 _QUEUE = 16_384
 _BATCH = 2048
-_last_export = LastExport()
+last_export = LastExport()
 _LOCAL_EXPORTERS = frozenset(
     {
         "ConsoleSpanExporter",
@@ -59,6 +60,8 @@ def tracer_provider(
         return existing
     provider = TracerProvider(resource=resource(options), shutdown_on_exit=False)
     for exporter in _exporters("TRACES", lambda: OtlpExporter(losses, _endpoint(options, "TRACES"))):
+        if isinstance(getattr(exporter, "losses", None), Losses):
+            exporter.losses = losses
         processor = CountingBatchProcessor(
             exporter,
             losses,
@@ -67,7 +70,7 @@ def tracer_provider(
             schedule_delay_millis=_SCHEDULE_MS,
         )
         provider.add_span_processor(processor)
-        _last_export.add(processor, str(getattr(exporter, "_endpoint", "") or ""))
+        last_export.add(processor, str(getattr(exporter, "_endpoint", "") or ""))
     trace.set_tracer_provider(provider)
     return provider
 
@@ -80,12 +83,12 @@ def logger_provider(options: Options, given: _logs.LoggerProvider | None) -> _lo
     if isinstance(existing, LoggerProvider):
         return existing
     provider = LoggerProvider(resource=resource(options), shutdown_on_exit=False)
-    for exporter in _exporters("LOGS", lambda: _otlp_logs(options)):
+    for exporter in _exporters("LOGS", lambda: OtlpLogExporter(_endpoint(options, "LOGS"))):
         processor = BatchLogRecordProcessor(
             exporter, max_queue_size=_QUEUE, schedule_delay_millis=_SCHEDULE_MS
         )
         provider.add_log_record_processor(processor)
-        _last_export.add(processor, str(getattr(exporter, "_endpoint", "") or ""))
+        last_export.add(processor, str(getattr(exporter, "_endpoint", "") or ""))
     _logs.set_logger_provider(provider)
     return provider
 
@@ -95,12 +98,6 @@ def _endpoint(options: Options, signal: str) -> str | None:
     if os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT") and not options.endpoint:
         return None
     return f"{options.base_endpoint}/v1/{signal.lower()}"
-
-
-def _otlp_logs(options: Options) -> Any:
-    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
-
-    return OTLPLogExporter(endpoint=_endpoint(options, "LOGS"))
 
 
 def _exporters(signal: str, otlp: Callable[[], Any]) -> list[Any]:

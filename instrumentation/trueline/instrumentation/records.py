@@ -33,6 +33,7 @@ class StatementRecord:
         "error",
         "failed",
         "identities",
+        "kept_nothing",
         "left",
         "orm_session_id",
         "parent",
@@ -94,6 +95,8 @@ class StatementRecord:
         self.failed = error is not None
         self.undone = False
         self.left = False
+        #: It failed, and the database says that none of its parameter sets changed anything.
+        self.kept_nothing = False
         self.position = 0
         self.span_number_or_0 = 0
 
@@ -109,8 +112,8 @@ class StatementRecord:
 
     @property
     def many(self) -> bool:
-        """Several parameter sets in one execution."""
-        return self.batch > 1
+        """Several parameter sets in one execution, of which some may have been kept though it failed."""
+        return self.batch > 1 and not self.kept_nothing
 
     @property
     def span_id(self) -> str:

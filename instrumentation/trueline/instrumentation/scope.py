@@ -89,7 +89,17 @@ def ai_call_failed(error: BaseException) -> None:
     failures.append((id(error), type(error)))
 
 
+#: Clients of models, by package: what they raise is an error of the call, whoever watches it or not.
+_AI_CLIENTS = (
+    "anthropic", "cohere", "google.genai", "google.generativeai", "groq", "litellm", "mistralai", "ollama",
+    "openai", "replicate", "together", "vertexai",
+)  # fmt: skip
+_AI_CLIENT_PREFIXES = tuple(f"{name}." for name in _AI_CLIENTS)
+
+
 def came_from_ai(error: BaseException) -> bool:
-    """Whether ``error`` itself left an AI call of this task."""
+    """Whether ``error`` itself left an AI call of this task, or is one that a model's client raises."""
+    if f"{type(error).__module__}.".startswith(_AI_CLIENT_PREFIXES):
+        return True
     failures = _ai_failures.get()
     return bool(failures) and (id(error), type(error)) in failures  # type: ignore[operator]

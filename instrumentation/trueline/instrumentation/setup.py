@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from opentelemetry import _logs, trace
@@ -15,6 +15,8 @@ from opentelemetry import _logs, trace
 from trueline.instrumentation import contrib, lifecycle, runtime
 from trueline.instrumentation.assembly import Installed, assemble
 from trueline.instrumentation.async_exit import unwrap_async, wrap_async
+from trueline.instrumentation.frameworks.jobs import outcomes
+from trueline.instrumentation.frameworks.watching import unwatch_jobs, watch_jobs, watched
 from trueline.instrumentation.guard import guarded, swallow
 from trueline.instrumentation.identity import IdentityConfig
 from trueline.instrumentation.inventory_report import Inventory
@@ -58,6 +60,8 @@ def instrument(
     sample: float | None = None,
     follow_trace_sampler: bool | None = None,
     threads: bool | None = None,
+    jobs: bool | None = None,
+    ai_hosts: Iterable[str] | None = None,
     config: str | os.PathLike[str] | None = None,
     tracer_provider: trace.TracerProvider | None = None,
     logger_provider: _logs.LoggerProvider | None = None,
@@ -87,6 +91,11 @@ def instrument(
             one log sentence says why.
         threads: let threads and thread pools work under the binding and in the trace of whoever started them
             or handed the work in. Default False.
+        jobs: let jobs of Celery and RQ take along the trace and the binding of whoever hands them in:
+        exported
+            values of identities in the message's headers. Default True; TRUELINE_JOBS.
+        ai_hosts: hosts that serve models beside the well-known ones, each as ``host``, ``host:port`` or
+            ``*.domain``: HTTP requests to them are AI calls. TRUELINE_AI_HOSTS, separated by commas.
         database_name: the operator's own name for the database, stronger than any fingerprint.
         database_names: for several databases, names by ``host:port/database`` or by fingerprint.
 
@@ -113,6 +122,8 @@ def instrument(
             sample=sample,
             follow_trace_sampler=follow_trace_sampler,
             threads=threads,
+            jobs=jobs,
+            ai_hosts=ai_hosts,
             config=config,
         )
     except ConfigurationError:
@@ -145,6 +156,8 @@ def _instrument(
         wrap_async()
         if options.threads:
             watch_threads()
+        if options.jobs:
+            watch_jobs()
         _installed.contrib = options.spans == "contrib" and contrib.activate(_installed.provider)
         if options.spans == "own" and "opentelemetry.instrumentation.sqlalchemy" in sys.modules:
             contrib.warn_if_doubled()
@@ -170,8 +183,15 @@ def _uninstrument() -> None:
     from trueline.instrumentation.listeners import unlisten
 
     runtime.install(None)
-    holder, handler = installed.runtime.holder, installed.log_handler
-    steps: list[Callable[[], object]] = [unlisten, unwrap_dialects, forget, unwrap_async, unwatch_threads]
+    holder, watch = installed.runtime.holder, installed.log_watch
+    steps: list[Callable[[], object]] = [
+        unlisten,
+        unwrap_dialects,
+        forget,
+        unwrap_async,
+        unwatch_threads,
+        unwatch_jobs,
+    ]
     if installed.contrib:
         steps.append(contrib.deactivate)
     steps += [
@@ -180,8 +200,8 @@ def _uninstrument() -> None:
         lambda: lifecycle.forget(installed.flush),
         lambda: remove_processor(installed.provider, installed.processor),
     ]
-    if handler is not None:
-        steps.append(lambda: logging.getLogger().removeHandler(handler))
+    if watch is not None:
+        steps.append(watch.end)
     for step in steps:
         # Each by itself: whatever one of them meets, the others are done.
         guarded("uninstrument.step")(step)()
@@ -225,8 +245,10 @@ def status() -> dict[str, Any]:
 
     ``unseen`` counts ``checkouts`` of connections on which no statement of SQLAlchemy's ran, and
     ``transactions`` that the driver had open when such a connection was given back. ``statements`` tells how
-    new texts were read; those ``over_budget`` were only glanced at. ``inventory`` is :func:`inventory` as
-    plain values.
+    new texts were read; those ``over_budget`` were only glanced at. ``watched`` tells what else is looked
+    at: ``logs`` (lines ``passed_on``, other handlers' records ``completed``), ``jobs`` (``libraries``,
+    how many ended how), ``ai`` (``calls``, ``attempts`` inside them, and their problems). ``inventory`` is
+    :func:`inventory` as plain values.
     """
     from trueline.instrumentation.guard import internal_errors
 
@@ -237,7 +259,20 @@ def status() -> dict[str, Any]:
         "unseen": dict(_installed.runtime.holder.unseen) if _installed is not None else {},
         "declarations": {} if _installed is None else _declarations(_installed.options),
         "statements": _installed.runtime.planner.counts() if _installed is not None else {},
+        "watched": _watched(_installed) or {},
         "inventory": dataclasses.asdict(inventory()),
+    }
+
+
+@guarded("status.watched")
+def _watched(installed: Installed | None) -> dict[str, Any]:
+    if installed is None:
+        return {}
+    watch = installed.log_watch
+    return {
+        "logs": {} if watch is None else watch.counts(),
+        "jobs": {"libraries": watched(), **outcomes} if installed.options.jobs else {},
+        "ai": dict(installed.ai_watch.counts),
     }
 
 

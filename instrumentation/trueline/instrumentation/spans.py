@@ -15,8 +15,9 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import NonRecordingSpan, Status, StatusCode, set_span_in_context
 
-from trueline.instrumentation import ambient, semconv
-from trueline.instrumentation.own_spans import Origin, OwnSpan, own_context
+from trueline.instrumentation import semconv
+from trueline.instrumentation.own_spans import Origin, OwnSpan
+from trueline.instrumentation.place import Place
 from trueline.instrumentation.semconv import Outcome, Reason
 from trueline.instrumentation.statement_span import AdoptedSpan, StatementSpan, clean_name
 from trueline.instrumentation.transaction_span import TransactionSpan
@@ -139,19 +140,3 @@ class SpanBuilder:
         if span.status.status_code is StatusCode.ERROR:
             live.set_status(span.status)
         live.end(span.end_time)
-
-
-class Place:
-    """What the spans of one transaction share: where they hang in the trace, and which decided it."""
-
-    __slots__ = ("context", "first", "key_id", "origin", "parent", "transaction_id")
-
-    def __init__(self, transaction_id: str, first: StatementRecord, origin: Origin, key_id: str) -> None:
-        self.transaction_id = transaction_id
-        self.first = first
-        self.origin = origin
-        self.key_id = key_id
-        #: Of the transaction's span; its statements are its siblings, or its children where it is a root.
-        self.parent = first.parent
-        trace_id = ambient.new_trace_id() if first.parent is None else first.parent.trace_id
-        self.context = own_context(trace_id, ambient.new_span_id())

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanContext, SpanKind
 
-from trueline.instrumentation import semconv
-from trueline.instrumentation.own_spans import Origin, OwnSpan, own_context
+from trueline.instrumentation import semconv, wire
+from trueline.instrumentation.own_spans import KINDS, Origin, OwnSpan, own_context
+from trueline.instrumentation.place import add_scope, encoded_key_id, is_hashed, owners_of
 from trueline.instrumentation.wire import Part
 
 if TYPE_CHECKING:
     from trueline.instrumentation.adopted import Adopted
     from trueline.instrumentation.database_errors import ErrorFacts
     from trueline.instrumentation.identity import Identities
+    from trueline.instrumentation.place import Place
     from trueline.instrumentation.records import StatementRecord
-    from trueline.instrumentation.spans import Place
     from trueline.instrumentation.statement import Plan
 
 # What contrib's spans carry under either generation of names: literals in it would leave the process.
 _OLD_STATEMENT_TEXT = "db.statement"
+# Standard names that not every execution of a statement has.
+_OF_EXECUTION = frozenset(
+    {semconv.DB_OPERATION_BATCH_SIZE, semconv.DB_RESPONSE_STATUS_CODE, semconv.ERROR_TYPE}
+)
 # There contrib writes the name of its span.
 _OPERATION = ("db.operation", semconv.DB_OPERATION_NAME)
 
 Attributes = dict[str, Any]
+
+_CLIENT = KINDS[SpanKind.CLIENT]
+#: What other spans' attributes become, by plan, database and attributes: few of these occur in one process.
+_MAX_KEPT = 1024
+_MAX_TEXT = 4096
+_kept_before: dict[tuple[Any, ...], tuple[bytes, Plan, Part]] = {}
 
 
 class StatementSpan(OwnSpan):
@@ -84,16 +96,69 @@ class StatementSpan(OwnSpan):
     def rest(self) -> Attributes:
         """What is this execution's alone."""
         record = self._record
-        attributes: Attributes = {semconv.TRANSACTION_ID: self._place.transaction_id}
+        attributes: Attributes = {semconv.TRANSACTION_ID: self._place.transaction_id, **self._rare()}
         if record.rows is not None:
             attributes[semconv.STATEMENT_ROWS] = record.rows
+        if record.orm_session_id:
+            attributes[semconv.ORM_SESSION_ID] = record.orm_session_id
+        add_scope(attributes, record, self._place.key_id)
+        return attributes
+
+    def pieces(self) -> list[bytes]:
+        """The span in OTLP: the same as its attributes say, put together from what is encoded already."""
+        record = self._record
+        around = record.parent or self._place.context
+        _, head, parent = self._place.ids(around)
+        return [
+            head,
+            record.span_number.to_bytes(8, "big"),
+            parent,
+            wire.name_head(self._name, _CLIENT),
+            wire.times(record.started_at, record.ended_at),
+            *self._encoded_attributes(),
+            b"" if record.error is None else wire.status(record.error.description),
+            wire.flags(around[2]),
+        ]
+
+    def _encoded_attributes(self) -> list[bytes]:
+        record, place = self._record, self._place
+        database, said, ending, identities = (
+            record.database,
+            record.plan.part,
+            self._ending,
+            record.identities,
+        )
+        if said is None:
+            said = _attach(record.plan)
+        pieces = [
+            database.bytes or database.encoded(),
+            said.bytes or said.encoded(),
+            ending.bytes or ending.encoded(),
+            place.encoded_id,
+            place.encoded_scope(record),
+        ]
+        if identities.count:
+            part = identities.part or _identities(identities)
+            pieces.append(part.bytes or part.encoded())
+        if record.rows is not None:
+            pieces.append(_encoded_rows(record.rows))
+        if is_hashed(record):
+            pieces.append(encoded_key_id(place.key_id))
+        if record.batch or record.row_key or record.row_owners or record.error is not None:
+            pieces.append(wire.encode_attributes(self._rare()))
+        return pieces
+
+    def _rare(self) -> Attributes:
+        """Attributes that few statements have."""
+        record = self._record
+        attributes: Attributes = {}
         if record.batch:
             attributes[semconv.DB_OPERATION_BATCH_SIZE] = record.batch
         if record.row_key:
             attributes[semconv.STATEMENT_ROW] = record.row_key
-        if record.orm_session_id:
-            attributes[semconv.ORM_SESSION_ID] = record.orm_session_id
-        add_scope(attributes, record, self._place.key_id)
+        owners = owners_of(record)
+        if owners:
+            attributes[semconv.IDENTITY_ROW] = owners
         if record.error is not None:
             _add_error(attributes, record.error)
         return attributes
@@ -144,6 +209,12 @@ class AdoptedSpan(StatementSpan):
         return self._beside(self._adopted.attributes)
 
     def _beside(self, before: Any) -> Attributes:
+        attributes = self._kept(before)
+        attributes.update(super().rest())
+        return attributes
+
+    def _kept(self, before: Any) -> Attributes:
+        """What stays of the attributes that the span had."""
         plan = self._record.plan
         ours = (self._record.database.attributes, (plan.part or _attach(plan)).attributes)
         attributes = {
@@ -154,8 +225,48 @@ class AdoptedSpan(StatementSpan):
         for name in _OPERATION:
             if name in attributes:
                 attributes[name] = clean_name(str(attributes[name]), plan.operation)
-        attributes.update(super().rest())
         return attributes
+
+    def pieces(self) -> list[bytes]:
+        """The span in OTLP."""
+        record, adopted = self._record, self._adopted
+        around = adopted.parent or self._place.context
+        _, head, parent = self._place.ids(around)
+        before = self._encoded_before()
+        if before is None:
+            return super(StatementSpan, self).pieces()
+        return [
+            head,
+            adopted.context.span_id.to_bytes(8, "big"),
+            parent,
+            wire.name_head(self._name, KINDS[adopted.kind]),
+            wire.times(adopted.started_at, record.ended_at),
+            before,
+            *self._encoded_attributes(),
+            b"" if record.error is None else wire.status(record.error.description),
+            wire.flags(around[2]),
+        ]
+
+    def _encoded_before(self) -> bytes | None:
+        """What stays of the attributes that the span had, encoded; None: it has some of the rarer ones."""
+        record, before = self._record, self._adopted.attributes
+        # With their types: 1 and True are equal.
+        key = (id(record.plan), id(record.database), *before.items(), *map(type, before.values()))
+        try:
+            known = _kept_before.get(key)
+        except TypeError:  # a list among them
+            return None
+        if known is None:
+            kept = self._kept(before)
+            if any(name in _OF_EXECUTION or name.startswith("trueline.") for name in kept):
+                return None  # ours win
+            if any(isinstance(value, str) and len(value) > _MAX_TEXT for value in before.values()):
+                return None
+            if len(_kept_before) >= _MAX_KEPT:
+                _kept_before.clear()
+            # Plan and database are kept, so that their ids stay their own.
+            known = _kept_before[key] = (wire.encode_attributes(kept), record.plan, record.database)
+        return known[0]
 
     def attributes_beside(self, before: Any) -> Attributes:
         """All attributes for a span that has ``before`` and has to be ended itself."""
@@ -208,21 +319,9 @@ def _identities(identities: Identities) -> Part:
     return part
 
 
-def add_scope(attributes: Attributes, record: StatementRecord, key_id: str) -> None:
-    """For whom the statement ran, and from where the work came."""
-    if record.bound:
-        attributes[semconv.IDENTITY_BOUND] = tuple([b.exported for b in record.bound if b.value])
-    owners = tuple([f"{domain}:{value}" for domain, value in record.row_owners if value])
-    if owners:
-        attributes[semconv.IDENTITY_ROW] = owners
-    if record.bound or record.identities.count or record.row_key or owners:
-        attributes[semconv.HASH_KEY_ID] = key_id
-    entry = record.entry
-    if entry is not None:
-        name = getattr(entry, "name", "")
-        if name:
-            attributes[semconv.ENTRY_NAME] = name
-        attributes[semconv.ENTRY_SPAN_ID] = f"{entry.get_span_context().span_id:016x}"
+@functools.lru_cache(maxsize=1024)
+def _encoded_rows(rows: int) -> bytes:
+    return wire.encode_attributes({semconv.STATEMENT_ROWS: rows})
 
 
 def clean_name(name: str, operation: str) -> str:

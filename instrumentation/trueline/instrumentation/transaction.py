@@ -86,10 +86,35 @@ class Tally:
     failures: int = 0
     ai_calls: int = 0
     ai_errors: int = 0
+    #: Time with at least one call of a model under way.
     ai_wait_ns: int = 0
+    ai_problems: tuple[str, ...] = ()
+    #: Calls under way, and since when there has been one.
+    ai_under_way: int = 0
+    ai_since: int = 0
     left_open: int = 0
     #: Written ones, in the order of the first write to each.
     tables: tuple[str, ...] = ()
+
+    def ai_started(self, at: int) -> None:
+        """A call of a model began at ``at``, ns."""
+        self.ai_calls += 1
+        self.ai_under_way += 1
+        if self.ai_under_way == 1:
+            self.ai_since = at
+
+    def ai_ended(self, at: int, problem: str | None, *, failed: bool) -> None:
+        """One ended at ``at``, ns."""
+        self.ai_under_way -= 1
+        if self.ai_under_way == 0:
+            self.ai_wait_ns += max(0, at - self.ai_since)
+        self.ai_errors += failed
+        if problem is not None and problem not in self.ai_problems:
+            self.ai_problems += (str(problem),)
+
+    def ai_waited_ns(self, until: int) -> int:
+        """Time that the transaction, which ended at ``until``, waited for models."""
+        return self.ai_wait_ns + (max(0, until - self.ai_since) if self.ai_under_way else 0)
 
 
 # Rolling back a savepoint names the statements that had left as `open`; beyond this many only their

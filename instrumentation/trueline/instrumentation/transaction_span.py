@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanContext, SpanKind
 
-from trueline.instrumentation import semconv
-from trueline.instrumentation.own_spans import Origin, OwnSpan
+from trueline.instrumentation import semconv, wire
+from trueline.instrumentation.own_spans import KINDS, Origin, OwnSpan
+from trueline.instrumentation.place import add_scope, encoded_key_id, is_hashed
 from trueline.instrumentation.semconv import Outcome
-from trueline.instrumentation.statement_span import add_constraint, add_scope
-from trueline.instrumentation.transaction import Tally
+from trueline.instrumentation.statement_span import add_constraint
+from trueline.instrumentation.transaction import NO_CAUSE, Tally
 from trueline.instrumentation.wire import Part
 
 if TYPE_CHECKING:
+    from trueline.instrumentation.place import Place
     from trueline.instrumentation.records import StatementRecord
-    from trueline.instrumentation.spans import Place
     from trueline.instrumentation.transaction import Transaction
 
 _TRANSACTION_DATABASE = (
@@ -27,6 +28,8 @@ _TRANSACTION_DATABASE = (
     semconv.DATABASE_FINGERPRINT,
     semconv.DATABASE_SCHEMA,
 )
+
+_INTERNAL = KINDS[SpanKind.INTERNAL]
 
 Attributes = dict[str, Any]
 
@@ -83,7 +86,7 @@ class TransactionSpan(OwnSpan):
             self._place.first.database.derived(_of_the_database),
             self._ending,
             _counts(tally.reads, tally.writes, tally.rows, tally.tables),
-            _NO_AI if not tally.ai_calls else _ai(tally),
+            _NO_AI if not tally.ai_calls else _ai(tally, self._end_time),
         )
 
     def rest(self) -> Attributes:
@@ -109,9 +112,45 @@ class TransactionSpan(OwnSpan):
         add_scope(attributes, place.first, place.key_id)
         return attributes
 
+    def pieces(self) -> list[bytes]:
+        """The span in OTLP, put together from what is encoded already where it is an ordinary one."""
+        transaction, place = self._transaction, self._place
+        first, parent, tally = place.first, place.parent, transaction.tally
+        if (
+            transaction.cause is not NO_CAUSE
+            or tally.left_open
+            or transaction.undone_ids
+            or transaction.orm_session_id != first.orm_session_id
+            or first.row_owners
+        ):
+            return super().pieces()
+        # A root's statements are below it: what stands before their ids stands before its own.
+        _, head, above = place.ids(place.context if parent is None else parent)
+        pieces = [
+            head,
+            place.context[1].to_bytes(8, "big"),
+            b"" if parent is None else above,
+            wire.name_head(self._name, _INTERNAL),
+            wire.times(transaction.started_at, transaction.ended_at or transaction.started_at),
+            *[part.bytes or part.encoded() for part in self.parts()],
+            place.encoded_id,
+            place.encoded_scope(first),
+            wire.flags(parent is not None and parent[2]),
+        ]
+        if transaction.isolation_level:
+            pieces.append(_encoded_level(transaction.isolation_level))
+        if is_hashed(first):
+            pieces.append(encoded_key_id(place.key_id))
+        return pieces
+
 
 def _of_the_database(database: Attributes) -> Attributes:
     return {name: database[name] for name in _TRANSACTION_DATABASE if name in database}
+
+
+@functools.lru_cache(maxsize=64)
+def _encoded_level(level: str) -> bytes:
+    return wire.encode_attributes({semconv.TRANSACTION_ISOLATION: level})
 
 
 @functools.lru_cache(maxsize=1024)
@@ -126,14 +165,17 @@ def _counts(reads: int, writes: int, rows: int, tables: tuple[str, ...]) -> Part
     )
 
 
-def _ai(tally: Tally) -> Part:
-    return Part(
-        {
-            semconv.TRANSACTION_AI_CALLS: tally.ai_calls,
-            semconv.TRANSACTION_AI_ERRORS: tally.ai_errors,
-            semconv.TRANSACTION_AI_WAIT: tally.ai_wait_ns / 1e6,
-        }
-    )
+def _ai(tally: Tally, until: int) -> Part:
+    attributes: Attributes = {
+        semconv.TRANSACTION_AI_CALLS: tally.ai_calls,
+        semconv.TRANSACTION_AI_ERRORS: tally.ai_errors,
+        semconv.TRANSACTION_AI_WAIT: tally.ai_waited_ns(until) / 1e6,
+    }
+    if tally.ai_problems:
+        attributes[semconv.TRANSACTION_AI_PROBLEMS] = tally.ai_problems
+    if tally.ai_under_way:
+        attributes[semconv.TRANSACTION_AI_UNFINISHED] = tally.ai_under_way
+    return Part(attributes)
 
 
-_NO_AI = _ai(Tally())
+_NO_AI = _ai(Tally(), 0)

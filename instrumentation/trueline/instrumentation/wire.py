@@ -7,6 +7,7 @@ numbers are those of opentelemetry-proto's ``trace.proto`` and ``common.proto``,
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -15,6 +16,7 @@ _DOUBLE: Final = struct.Struct("<d")
 _SPAN_TIMES: Final = struct.Struct("<BQBQ")
 _VARINTS: Final = tuple(bytes([n]) if n < 0x80 else bytes([n & 0x7F | 0x80, n >> 7]) for n in range(1 << 11))
 _U64: Final = (1 << 64) - 1
+_ERROR: Final = 2
 _TRUE: Final = b"\x10\x01"
 _FALSE: Final = b"\x10\x00"
 #: Keys come from the contract and from other instrumentations' spans: a small set.
@@ -67,14 +69,14 @@ def any_value(value: Any) -> bytes:
     return text(b"\x0a", str(value))
 
 
-def encode_attributes(attributes: Mapping[str, Any]) -> bytes:
-    """Attributes as the repeated field 9 of a Span."""
+def encode_attributes(attributes: Mapping[str, Any], tag: bytes = b"\x4a") -> bytes:
+    """Attributes as the repeated field 9 of a Span, or as another by its ``tag``."""
     out = []
     for name, value in attributes.items():
         key = _keys.get(name) or _key(name)
         data = any_value(value)
         data = key + varint(len(data)) + data
-        out.append(b"\x4a" + varint(len(data)) + data)
+        out.append(tag + varint(len(data)) + data)
     return b"".join(out)
 
 
@@ -94,12 +96,13 @@ def _key(name: str) -> bytes:
 class Part:
     """Some attributes of a span and their encoding, made once and shared by many spans."""
 
-    __slots__ = ("_derived", "_encoded", "attributes")
+    __slots__ = ("_derived", "attributes", "bytes")
 
     def __init__(self, attributes: dict[str, Any]) -> None:
         #: Never changed once the part exists.
         self.attributes = attributes
-        self._encoded: bytes | None = None
+        #: What :meth:`encoded` returned, once it was asked.
+        self.bytes: bytes | None = None
         self._derived: Part | None = None
 
     def derived(self, make: Callable[[dict[str, Any]], dict[str, Any]]) -> Part:
@@ -111,10 +114,47 @@ class Part:
 
     def encoded(self) -> bytes:
         """The attributes as they stand in a Span."""
-        encoded = self._encoded
+        encoded = self.bytes
         if encoded is None:
-            encoded = self._encoded = encode_attributes(self.attributes)
+            encoded = self.bytes = encode_attributes(self.attributes)
         return encoded
+
+
+def trace_head(trace_id: int) -> bytes:
+    """Of a Span, its trace's id and the tag of its own, of which 8 bytes follow."""
+    return b"\x0a\x10" + trace_id.to_bytes(16, "big") + b"\x12\x08"
+
+
+def parent_field(parent_id: int) -> bytes:
+    """Of a Span, the parent's id."""
+    return b"\x22\x08" + parent_id.to_bytes(8, "big")
+
+
+@functools.lru_cache(maxsize=2048)
+def name_head(name: str, kind: int) -> bytes:
+    """Of a Span, its name and kind (protobuf's number)."""
+    return text(b"\x2a", name) + b"\x30" + varint(kind)
+
+
+def times(started_at: int, ended_at: int) -> bytes:
+    """Of a Span, when it began and ended, ns since the epoch."""
+    return _SPAN_TIMES.pack(0x39, started_at, 0x41, ended_at)
+
+
+def status(message: str | None) -> bytes:
+    """Of a Span, that it is an error, and which; None: nothing is said."""
+    return b"" if message is None else _status(_ERROR, message)
+
+
+def flags(remote_parent: bool) -> bytes:
+    """Of a Span, whether the parent is remote: known, and the answer."""
+    return b"\x85\x01\x00\x03\x00\x00" if remote_parent else b"\x85\x01\x00\x01\x00\x00"
+
+
+def framed(pieces: list[bytes]) -> bytes:
+    """The tag and length that stand before a Span of these ``pieces`` as field 2 of ScopeSpans."""
+    size = sum(map(len, pieces))
+    return b"\x12" + (_VARINTS[size] if size < 2048 else varint(size))
 
 
 def span(
@@ -130,32 +170,21 @@ def span(
     status: int = 0,
     message: str = "",
     remote_parent: bool = False,
-) -> bytes:
-    """One Span as field 2 of ScopeSpans. ``kind`` and ``status`` are protobuf's numbers, times ns.
+) -> list[bytes]:
+    """One Span in pieces. ``kind`` and ``status`` are protobuf's numbers, times ns.
 
     ``parent_id`` 0: a root.
     """
-    data = name.encode("utf-8", "replace")
-    body = b"".join(
-        (
-            b"\x0a\x10",
-            trace_id.to_bytes(16, "big"),
-            b"\x12\x08",
-            span_id.to_bytes(8, "big"),
-            b"\x22\x08" + parent_id.to_bytes(8, "big") if parent_id else b"",
-            b"\x2a",
-            varint(len(data)),
-            data,
-            b"\x30",
-            varint(kind),
-            _SPAN_TIMES.pack(0x39, started_at, 0x41, ended_at),
-            attributes,
-            _status(status, message) if status else b"",
-            # whether the parent is remote: known, and the answer
-            b"\x85\x01\x00\x03\x00\x00" if remote_parent else b"\x85\x01\x00\x01\x00\x00",
-        )
-    )
-    return b"\x12" + varint(len(body)) + body
+    return [
+        trace_head(trace_id),
+        span_id.to_bytes(8, "big"),
+        parent_field(parent_id) if parent_id else b"",
+        name_head(name, kind),
+        times(started_at, ended_at),
+        attributes,
+        _status(status, message) if status else b"",
+        flags(remote_parent),
+    ]
 
 
 def _status(code: int, message: str) -> bytes:

@@ -188,8 +188,12 @@ class IdentityColumns:
         return any(self._holds_users(name) for name in targets if name != table.name)
 
     def _is_group_of_users(self, table: TableFacts) -> bool:
-        """A group of people that every user belongs to, and that other things belong to as well."""
-        if not defaults.group_of(table.name):
+        """A group of people that every user belongs to, and that other things belong to as well.
+
+        Users say so themselves (``users.household_id``), or a table between both says who is in which team.
+        """
+        noun = defaults.group_of(table.name)
+        if not noun:
             return False
         referring = {
             name
@@ -197,7 +201,20 @@ class IdentityColumns:
             if name != table.name and defaults.is_group_key(column, table.name)
         }
         users = {name for name in referring if self._holds_users(name)}
-        return bool(users) and len(referring - users) >= _MIN_OF_GROUP
+        if users:
+            return len(referring - users) >= _MIN_OF_GROUP
+        if noun in defaults.RIGHTS_NOUNS:
+            return False
+        members = {name for name in referring if self._leads_to_users(name)}
+        return bool(members) and len(referring) >= _MIN_OF_GROUP - 1
+
+    def _leads_to_users(self, name: str) -> bool:
+        facts = self.tables.get(name)
+        return facts is not None and any(
+            self._holds_users(target) and not defaults.is_actor(column)
+            for column, targets in facts.references.items()
+            for target, _ in targets
+        )
 
     def _holds_users(self, name: str) -> bool:
         by_name = defaults.table_named(name)

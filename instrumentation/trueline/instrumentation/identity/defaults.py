@@ -86,12 +86,16 @@ _GROUPS: Final = {
     "companies": "company",
     "families": "family",
 }
+#: Beside a table of who is in which they are as often lists of rights: auth_group, roles of a forum.
+RIGHTS_NOUNS: Final = frozenset({"group"})
 #: What a user may have in other systems as well; beside a declared reference to the user it is one of those.
 FOREIGN_NOUNS: Final = frozenset({"account", "member", "person", "player", "subscriber"})
 #: A user's second name, in the table of users.
 LOGIN_NAMES: Final = frozenset({"username", "user_name", "login", "login_name", "screen_name"})
 #: Who did it rather than whose it is. Where a table says nothing better, who made a row is whose it is.
 _ACTORS: Final = _pattern(r"(?:[a-z]+_)*by(?:_(?:user_)?(?:id|uid|uuid|fk))?|(?:[a-z]+_)?actor(?:_id)?")
+#: Of many that a row has to do with the one that came last: last_post_id, latest_editor_id.
+_LATEST: Final = _pattern(r"(?:last|latest|newest)_[a-z_]+")
 _MAKERS: Final = _pattern(
     r"(?:created|added|submitted|uploaded|posted|requested|started|opened|owned)_by(?:_(?:user_)?(?:id|uid|uuid|fk))?"
 )
@@ -118,8 +122,13 @@ def table_named(table: str) -> Named | None:
 
 
 def is_actor(column: str) -> bool:
-    """Tell whether a column says who did something to a row: created_by, approved_by_id, actor_id."""
-    return _ACTORS.fullmatch(column) is not None
+    """Tell whether a column says who did something to a row: created_by, approved_by_id, last_poster_id."""
+    return _ACTORS.fullmatch(column) is not None or is_latest(column)
+
+
+def is_latest(column: str) -> bool:
+    """Tell whether a reference is to the last of many, and so says nothing of whose the row is."""
+    return _LATEST.fullmatch(column) is not None
 
 
 def is_maker(column: str) -> bool:

@@ -116,6 +116,38 @@ class IdentityExtractor:
                 self._bound_singles[(id(use), value, id(one))] = (use, one, single)
         return single
 
+    def with_values(
+        self,
+        identities: Identities,
+        use: IdentityUse,
+        values: list[object],
+        bound: tuple[BoundIdentity, ...],
+        *,
+        unseen: int = 0,
+    ) -> Identities:
+        """Return ``identities`` and the ``values`` of one more column; ``unseen`` further ones only count."""
+        entries = dict.fromkeys(
+            zip(
+                identities.columns,
+                identities.clauses,
+                identities.encodings,
+                identities.values,
+                identities.domains,
+                strict=True,
+            )
+        )
+        before = len(entries)
+        for value in values[: self._limit]:
+            found, _ = self._recogniser.classify(use, value, bound)
+            if found is not None:
+                entries[(use.column, use.clause, *found, use.domain)] = None
+        if len(entries) == before:
+            return identities
+        aligned = tuple(zip(*list(entries)[: self._limit], strict=True))
+        more = max(0, len(values) - self._limit) + unseen
+        count = identities.count + len(entries) - before + more
+        return Identities(aligned[0], aligned[1], aligned[2], aligned[3], aligned[4], count)
+
     def row_key(self, plan: Plan, parameters: object) -> str:
         """Return 16 hex digits that are equal for equal primary key filters, "" where there is none."""
         if not plan.row_filter or not self._export_hashes:

@@ -34,12 +34,14 @@ class Attribute(NamedTuple):
 class _Target:
     """The class by which rows of a table are known in an identity map."""
 
-    __slots__ = ("identity_class", "keys")
+    __slots__ = ("decorated", "identity_class", "keys")
 
-    def __init__(self, identity_class: type, keys: tuple[str, ...]) -> None:
+    def __init__(self, identity_class: type, keys: tuple[str, ...], column: Any) -> None:
         self.identity_class = weakref.ref(identity_class)
         #: Names of the primary key's attributes.
         self.keys = keys
+        #: The one column of the primary key, weakly, where the application's own type makes its values.
+        self.decorated = weakref.ref(column) if _is_decorated(column) else None
 
 
 class MappedTables:
@@ -52,7 +54,7 @@ class MappedTables:
         self._mapped = (-1, -1)
         self._misses = 0
 
-    def find(self, session: Any, table: str, key: tuple[object, ...]) -> Any:
+    def find(self, session: Any, table: str, key: tuple[object, ...], dialect: Any) -> Any:
         """Return the ORM's state of the row of ``table`` (lower case, with its schema) with this key.
 
         None where it is neither loaded nor about to be inserted.
@@ -68,12 +70,15 @@ class MappedTables:
             state = identity_map.fast_get_state((cls, key, None))
             if state is not None:
                 return state
-            for form in _other_forms(key):
+            forms = _other_forms(key)
+            if target.decorated is not None:
+                forms = (*forms, *_decorated_form(target.decorated(), key[0], dialect))
+            for form in forms:
                 state = identity_map.fast_get_state((cls, form, None))
                 if state is not None:
                     return state
             if session._flushing:
-                state = _among_new(session, cls, target.keys, key)
+                state = _among_new(session, cls, target.keys, (key, *forms))
                 if state is not None:
                     return state
         self._misses += 1
@@ -120,9 +125,11 @@ class MappedTables:
         return self._targets.setdefault(table, ())
 
 
-def _among_new(session: Any, cls: type, names: tuple[str, ...], key: tuple[object, ...]) -> Any:
-    """Return the state of an object that the flush that is under way inserts, or just has."""
-    forms = (key, *_other_forms(key))
+def _among_new(session: Any, cls: type, names: tuple[str, ...], forms: tuple[tuple[object, ...], ...]) -> Any:
+    """Return the state of an object that the flush that is under way inserts, or just has.
+
+    ``forms``: what its key may look like.
+    """
     new = session._new
     # A batch begins with the children of the first ones; what is inserted singly is the last one's mostly.
     for state in chain(
@@ -145,10 +152,13 @@ def _targets_of(registries: list[Any]) -> dict[str, tuple[_Target, ...]]:
             if name is None:
                 continue  # mapped to a join or a query
             keys = tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
+            column = mapper.primary_key[0] if len(keys) == 1 else None
             identity_class = mapper.identity_key_from_primary_key(())[0]
         except Exception:  # noqa: S112  # a class in the middle of being mapped
             continue
-        found.setdefault(str(name).lower(), {}).setdefault(identity_class, _Target(identity_class, keys))
+        found.setdefault(str(name).lower(), {}).setdefault(
+            identity_class, _Target(identity_class, keys, column)
+        )
     return {name: tuple(targets.values()) for name, targets in found.items()}
 
 
@@ -163,6 +173,19 @@ def _attribute_of(mapper: Any, table: str, column: str) -> Attribute | None:
                 except Exception:  # the class leaves the column out
                     return None
     return None
+
+
+def _is_decorated(column: Any) -> bool:
+    return hasattr(getattr(column, "type", None), "load_dialect_impl")  # a TypeDecorator
+
+
+def _decorated_form(column: Any, value: object, dialect: Any) -> tuple[tuple[object, ...], ...]:
+    """Return the key as the application has it, who made a type of its own for it."""
+    try:
+        process = column.type._cached_result_processor(dialect, None)
+        return () if process is None else ((process(value),),)
+    except Exception:  # the driver gives it another type than it takes
+        return ()
 
 
 def _other_forms(key: tuple[object, ...]) -> tuple[tuple[object, ...], ...]:

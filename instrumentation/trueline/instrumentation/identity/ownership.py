@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from trueline.instrumentation.identity.defaults import is_latest
 from trueline.instrumentation.statement.keys import singulars
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def ways_from(columns: IdentityColumns, facts: TableFacts) -> tuple[Path, ...]:
         if len(path) >= MAX_STEPS - 1:
             continue
         for column, targets in at.references.items():
+            if is_latest(column):
+                continue  # a forum is not its last poster's
             for name, key in targets:
                 other = columns.tables.get(name)
                 if other is None or other.primary_key != (key,) or len(reached) >= _MAX_TABLES:

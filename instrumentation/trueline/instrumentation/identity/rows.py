@@ -113,7 +113,7 @@ class _Search:
     def _of_row(self, ownership: Ownership, key: tuple[object, ...]) -> tuple[str, str] | None:
         """The owner of the row with this key."""
         tables, table = self._tables, ownership.table
-        state = tables.find(self._session, table, key)
+        state = tables.find(self._session, table, key, self._dialect)
         if state is None:
             return None
         ways = ownership.ways
@@ -148,7 +148,7 @@ class _Search:
         """Go from the first column's value over loaded rows to the identity."""
         steps = way.steps
         for table, column in steps[1:]:
-            state = self._tables.find(self._session, table, (value,))
+            state = self._tables.find(self._session, table, (value,), self._dialect)
             if state is None:
                 return None
             value, attribute = self._tables.value_of(state, table, column)

@@ -45,6 +45,9 @@ from trueline.instrumentation.semconv.values import (
     LEGAL_REASONS as LEGAL_REASONS,
 )
 from trueline.instrumentation.semconv.values import (
+    AiProblem as AiProblem,
+)
+from trueline.instrumentation.semconv.values import (
     Clause as Clause,
 )
 from trueline.instrumentation.semconv.values import (

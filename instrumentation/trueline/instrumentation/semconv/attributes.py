@@ -6,6 +6,7 @@ from typing import Final
 
 from trueline.instrumentation.semconv.registry import Signal, attribute, event
 from trueline.instrumentation.semconv.values import (
+    AiProblem,
     Clause,
     ConstraintKind,
     Kind,
@@ -129,7 +130,12 @@ TRANSACTION_ROWS: Final = attribute("trueline.transaction.rows", "int", TRANSACT
 TRANSACTION_AI_CALLS: Final = attribute("trueline.transaction.ai.calls", "int", TRANSACTION,
     column="ai_calls", meaning="AI calls made by the same task while the transaction was open.")
 TRANSACTION_AI_ERRORS: Final = attribute("trueline.transaction.ai.errors", "int", TRANSACTION,
-    column="ai_errors", meaning="How many of them failed.")
+    column="ai_errors", meaning="How many of them brought no usable answer.")
+TRANSACTION_AI_PROBLEMS: Final = attribute("trueline.transaction.ai.problems", "string[]", TRANSACTION,
+    column="ai_problems", values=tuple(AiProblem),
+    meaning="What was wrong with them, each kind once; a truncated or empty answer counts as no error.")
+TRANSACTION_AI_UNFINISHED: Final = attribute("trueline.transaction.ai.unfinished", "int", TRANSACTION,
+    column="ai_unfinished", meaning="How many of them had not ended when the transaction did.")
 TRANSACTION_AI_WAIT: Final = attribute("trueline.transaction.ai.wait_ms", "double", TRANSACTION,
     column="ai_wait_ms", meaning="Milliseconds that the open transaction waited for them.")
 TRANSACTION_OPEN_STATEMENTS: Final = attribute("trueline.transaction.open_statements", "int", TRANSACTION,
@@ -178,6 +184,8 @@ SERVER_PORT: Final = attribute("server.port", "int", STATEMENT, TRANSACTION, AI,
 # -- entries ----------------------------------------------------------------------------------------------
 ENTRY_KIND: Final = attribute("trueline.entry.kind", "string", ENTRY, column="entry_kind",
     values=("request", "message", "job", "script"), meaning="What entered, on entry spans that Trueline opened.")
+JOB_OUTCOME: Final = attribute("trueline.job.outcome", "string", ENTRY, column="job_outcome",
+    values=("done", "failed", "retried", "ignored", "revoked"), meaning="How a job ended, as its queue sees it.")
 HTTP_REQUEST_METHOD: Final = attribute("http.request.method", "string", ENTRY, column="http_method",
     older=("http.method",), meaning="GET, POST ...")
 HTTP_ROUTE: Final = attribute("http.route", "string", ENTRY, column="http_route",
@@ -200,6 +208,14 @@ GEN_AI_RESPONSE_FINISH_REASONS: Final = attribute("gen_ai.response.finish_reason
     column="finish_reasons", meaning="Why each choice ended: stop, length, content_filter, refusal ...")
 GEN_AI_USAGE_OUTPUT_TOKENS: Final = attribute("gen_ai.usage.output_tokens", "int", AI,
     column="output_tokens", meaning="Tokens of the answer.")
+AI_ROLE: Final = attribute("trueline.ai.role", "string", AI, column="role", values=("call", "attempt"),
+    meaning="Whether the span is a call, or one attempt inside a call: a client's retries, or the HTTP of it.")
+AI_PROBLEM: Final = attribute("trueline.ai.problem", "string", AI, column="problem",
+    values=tuple(AiProblem), meaning="What was wrong with the call; absent where nothing shows.")
+AI_ATTEMPTS: Final = attribute("trueline.ai.attempts", "int", AI, column="attempts",
+    meaning="How many attempts were seen inside the call, where it was more than one.")
+AI_FALLBACK: Final = attribute("trueline.ai.fallback", "string", AI, column="fallback",
+    meaning="What answered instead of the model, as `ai_call` was told.")
 
 # -- events and losses ------------------------------------------------------------------------------------
 LOSS_REASON: Final = attribute("trueline.loss.reason", "string", EVENT,
@@ -275,10 +291,10 @@ EVENT_DATABASE_CONNECTED: Final = event("trueline.database.connected",
         SERVER_PORT))
 EVENT_WRITE_COMMITTED: Final = event("trueline.write.committed",
     meaning="A transaction that wrote was committed while an identity or a message was bound.",
-    attributes=(TRANSACTION_ID, IDENTITY_BOUND, HASH_KEY_ID, DATABASE_FINGERPRINT))
+    attributes=(TRANSACTION_ID, IDENTITY_BOUND, HASH_KEY_ID, DATABASE_FINGERPRINT, STATEMENT_TABLES))
 EVENT_AI_COMPLETED: Final = event("trueline.ai.completed",
     meaning="An AI call ended well while an identity or a message was bound.",
-    attributes=(IDENTITY_BOUND,))
+    attributes=(IDENTITY_BOUND, HASH_KEY_ID, GEN_AI_OPERATION_NAME, GEN_AI_PROVIDER_NAME, GEN_AI_REQUEST_MODEL))
 EVENT_EXPORT_LOSS: Final = event("trueline.export.loss",
     meaning="Spans were dropped before they reached the store.",
     attributes=(LOSS_REASON, LOSS_COUNT, LOSS_SECONDS))

@@ -64,6 +64,21 @@ class ConstraintKind(StrEnum):
     EXCLUSION = "exclusion"
 
 
+class AiProblem(StrEnum):
+    """What was wrong with the call of a model."""
+
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate_limited"
+    #: It answered that it will not answer.
+    REFUSED = "refused"
+    #: The stream of the answer ended without saying why.
+    CUT = "cut"
+    #: The answer reached its limit of tokens.
+    TRUNCATED = "truncated"
+    EMPTY = "empty"
+
+
 class Role(StrEnum):
     """What the connected database node is."""
 

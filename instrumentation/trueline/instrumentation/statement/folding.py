@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from typing import Final
 
 _DIGITS: Final = re.compile(r"\d+")
+_FORMAT: Final = re.compile(r"%(?:0(\d+))?d")
 _SEPARATOR: Final = re.compile(r"\s*,\s*")
 #: Longer units are no rows of parameters, and more digits are no counters.
 _MAX_UNIT: Final = 20_000
 _MAX_DIGITS: Final = 12
 #: Rows that are compared at once, which costs a tenth of comparing one by one.
 _BLOCK: Final = 32
+#: Rows that are compared before the rest is only probed: further ones are counted, their values never read.
+_MAX_COMPARED: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,57 @@ def _counted(
             if not text.startswith(expected, position):
                 break
             rows, position = rows + size, position + len(expected)
+            if rows > _MAX_COMPARED and size == _BLOCK and min(steps) >= 0:
+                rows, position = _probed(text, rows, position, between + template, counters, steps)
+                break
     return rows, position
+
+
+def _probed(
+    text: str, rows: int, position: int, row: str, counters: list[int], steps: list[int]
+) -> tuple[int, int]:
+    """Return the number of rows and where they end as :func:`_counted` does, a few rows compared.
+
+    Where a row must begin follows from the digits of the numbers before it. Only the last row of a run is
+    looked for, twice as far on each time and then by halves.
+    """
+    # %05d keeps its width: a wider number grows the row by its further digits
+    widths = [int(width or 1) for width in _FORMAT.findall(row.replace("%%", ""))]
+    fixed = len(row % tuple([0] * len(counters))) - sum(widths)
+
+    def end_of(count: int) -> int:
+        """Where the row with this number ends, if all up to it are alike."""
+        digits = sum(
+            _digits(number + step * rows, step, count - rows, width)
+            for number, step, width in zip(counters, steps, widths, strict=True)
+        )
+        return position + fixed * (count - rows) + digits
+
+    def is_there(count: int) -> bool:
+        numbers = tuple(number + step * (count - 1) for number, step in zip(counters, steps, strict=True))
+        return text.startswith(row % numbers, end_of(count - 1))
+
+    good, stride = rows, _BLOCK
+    while is_there(good + stride):
+        good, stride = good + stride, stride * 2
+    while stride:
+        if is_there(good + stride):
+            good += stride
+        stride //= 2
+    return good, end_of(good)
+
+
+def _digits(start: int, step: int, count: int, width: int) -> int:
+    """How many digits ``count`` numbers have that begin with ``start`` and grow by ``step``."""
+    if not step:
+        return count * max(width, len(str(start)))
+    total = count * width
+    power = 10**width
+    while count and start + step * (count - 1) >= power:
+        shorter = max(0, -((start - power) // step))  # how many are below
+        total += count - min(count, shorter)
+        power *= 10
+    return total
 
 
 def _steps(text: str, position: int, unit: str, runs: list[re.Match[str]]) -> list[int] | None:

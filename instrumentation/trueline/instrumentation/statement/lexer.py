@@ -11,8 +11,8 @@ from trueline.instrumentation.statement.folding import Repeats, find_repeats
 #: Beyond so many tokens the rest of a text is not read: at two microseconds a token that is enough.
 MAX_TOKENS: Final = 4000
 #: Of a text longer than this many characters no more tokens than that: it is full of values.
-_LARGE: Final = 65_536
-_MAX_TOKENS_OF_LARGE: Final = 800
+LARGE: Final = 65_536
+_MAX_TOKENS_OF_LARGE: Final = 600
 #: Listed values and rows of values that are looked at one by one; the rest is stepped over and counted.
 _MAX_UNITS: Final = 32
 
@@ -111,6 +111,9 @@ def comment_end(text: str, start: int, *, nested: bool) -> int:
     if not nested:
         end = text.find("*/", start + 2)
         return len(text) if end < 0 else end + 2
+    end = text.find("*/", start + 2)
+    if end >= 0 and text.find("/*", start + 2, end) < 0:
+        return end + 2  # nearly always
     depth = 0
     for mark in _NESTED.finditer(text, start):
         depth += 1 if mark.group() == "/*" else -1
@@ -175,19 +178,19 @@ class _Bulk:
     units: int = 1
 
 
-def lex(text: str, dialect: str, limit: int = 0) -> tuple[list[Token], bool, bool]:
-    """Return the tokens of a text, about ``limit`` at most, whether it was read to its end, and else whether
-    it was cut in a list of values, so that what stands before is a whole statement.
+def lex(text: str, dialect: str, limit: int = 0, now: int = 0) -> tuple[list[Token], bool, bool]:
+    """Return the tokens of a text, about ``limit`` or ``now`` at most, whether it was read to its end, and
+    else whether it was cut in a list of values, so that what stands before is a whole statement.
     """
-    lexer = _Lexer(text, dialect, limit)
+    lexer = _Lexer(text, dialect, limit, now)
     tokens, complete = lexer.run()
     return tokens, complete, lexer.cut_in_list
 
 
 class _Lexer:
-    def __init__(self, text: str, dialect: str, limit: int) -> None:
+    def __init__(self, text: str, dialect: str, limit: int, now: int) -> None:
         self._text = text
-        self._limit = limit or (MAX_TOKENS if len(text) <= _LARGE else _MAX_TOKENS_OF_LARGE)
+        self._limit = limit or (now or MAX_TOKENS if len(text) <= LARGE else _MAX_TOKENS_OF_LARGE)
         self._pattern = LEXERS.get(dialect, OTHER)
         self._tokens: list[Token] = []
         self._position = 0
@@ -308,7 +311,7 @@ class _Lexer:
         if any(one.kind == "placeholder" for one in unit):
             return False
         start = self._position
-        if len(self._text) > _LARGE:
+        if len(self._text) > LARGE:
             self._limit = 0
             end = len(self._text)
         else:

@@ -109,7 +109,8 @@ class Plan:
     ``tables``: lower-case unless quoted, with a schema only where one is written, the written one first,
     no names of common table expressions. ``text`` and ``summary`` carry no literal. ``filters``: columns
     in a WHERE as ``table.column``. ``row_filter``: equality filters on what looks like the primary key of
-    ``tables[0]``. ``ownership``: how the row tells whose it is.
+    ``tables[0]``. ``ownership``: how the row tells whose it is. ``created``: the key of the new row, an
+    identity that the statement does not set and the database may.
     ``complete`` is False where the text was read by keywords only.
     """
 
@@ -128,6 +129,7 @@ class Plan:
     identities: tuple[IdentityUse, ...] = ()
     row_filter: tuple[IdentityUse, ...] = ()
     ownership: Ownership | None = None
+    created: IdentityUse | None = None
     complete: bool = True
     #: What whoever builds spans keeps with the plan: the same for every execution of the text.
     part: Part | None = field(default=None, init=False, repr=False, compare=False)

@@ -12,7 +12,8 @@ from trueline.instrumentation.identity.config import IdentityConfig
 from trueline.instrumentation.semconv import Clause, Kind
 from trueline.instrumentation.statement import keywords, plain
 from trueline.instrumentation.statement.budget import Budget
-from trueline.instrumentation.statement.lexer import Token
+from trueline.instrumentation.statement.later import Later
+from trueline.instrumentation.statement.lexer import LARGE, Token
 from trueline.instrumentation.statement.once import Cache
 from trueline.instrumentation.statement.plan import Control, IdentityUse, Ownership, Plan, Way
 from trueline.instrumentation.statement.scan import Scan, Slot, scan
@@ -26,6 +27,11 @@ _MAX_KEY: Final = 4096
 _KEY_START: Final = 64
 #: A larger template is not parsed: by its tokens it takes microseconds a token, by the parser ten times that.
 _MAX_PARSED_TOKENS: Final = 2000
+#: What the application's thread reads itself, where there is another one: tokens in all, and for the parser.
+_MAX_TOKENS_NOW: Final = 800
+_MAX_PARSED_NOW: Final = 250
+#: In SQLAlchemy's own inserts of many rows, which have ten tokens a column and are read at once all the same.
+_OF_SQLALCHEMY: Final = " AS imp_sen("
 _MAX_DEPTH: Final = 60
 _MAX_ROW_COLUMNS: Final = 8
 #: What is read of a text when there is no budget left.
@@ -46,20 +52,35 @@ class _Counts:
     parsed: int = 0
     keywords: int = 0
     glances: int = 0
+    later: int = 0
+    met: int = 0
+
+
+class _TooLongForNowError(Exception):
+    """The parser would keep the application waiting."""
 
 
 class Planner:
     """Makes the plan of a statement's text and keeps the last ``max_plans`` of them. Thread-safe.
 
     A plan costs a dictionary look-up when the text was seen before, a pass over its tokens when only its
-    literals are new, and a reading of these or a parse otherwise. No text is read twice at once. Beyond the
-    ``budget`` a new text is glanced at: its first words tell kind and tables, nothing else.
+    literals are new, and a reading of these or a parse otherwise. Beyond the ``budget`` a new text is glanced
+    at: its first words tell kind and tables, nothing else. No thread waits for another that reads the same
+    text: it reads a short one itself and glances at a long one. With ``later`` long texts are glanced at
+    until another thread has read them.
     """
 
-    def __init__(self, config: IdentityConfig, max_plans: int = 2048, budget: Budget | None = None) -> None:
+    def __init__(
+        self,
+        config: IdentityConfig,
+        max_plans: int = 2048,
+        budget: Budget | None = None,
+        later: Later | None = None,
+    ) -> None:
         #: Which columns hold identities: what statements show of foreign keys is learnt here.
         self.columns: Final = IdentityColumns(config)
         self._budget = budget or Budget()
+        self._later = later
         self._counts = _Counts()
         self._cached: Cache[_PlanKey, Plan] = Cache(max_plans)
         self._plans = self._cached.values
@@ -88,6 +109,8 @@ class Planner:
             "parsed": counts.parsed,
             "by_keywords": counts.keywords,
             "over_budget": counts.glances,
+            "read_later": counts.later,
+            "read_meanwhile": counts.met,
         }
 
     def _learn(self, context: Any) -> None:
@@ -113,11 +136,22 @@ class Planner:
                 found = self._plans.get(key)
                 if found is not None:
                     return found
-            return self._cached.get(key, lambda: self._within_budget(statement, dialect, context))
+            return self._cached.get(
+                key,
+                lambda: self._within_budget(key, statement, dialect, context),
+                lambda: self._meanwhile(key, statement, dialect, context),
+            )
         except Exception:  # a text that nobody thought of must not reach the application
             return _NOTHING
 
-    def _within_budget(self, statement: str, dialect: str, context: Any) -> tuple[Plan, bool]:
+    def _meanwhile(self, key: _PlanKey, statement: str, dialect: str, context: Any) -> Plan:
+        """Another thread is reading the text: read it as well, or glance at a long one."""
+        self._counts.met += 1
+        if len(statement) <= _MAX_KEY:
+            return self._within_budget(key, statement, dialect, context)[0]
+        return _glance(statement, dialect)
+
+    def _within_budget(self, key: _PlanKey, statement: str, dialect: str, context: Any) -> tuple[Plan, bool]:
         if not self._budget.is_left():
             self._counts.glances += 1
             return _glance(statement, dialect), False
@@ -125,25 +159,56 @@ class Planner:
         try:
             if context is not None:
                 self._learn(context)
-            return self._make(statement, dialect), True
+            return self._now_or_later(key, statement, dialect)
         except Exception:  # known from now on, so that it is not tried again and again
             return _NOTHING, True
         finally:
             self._counts.made += 1
             self._budget.spend(time.thread_time() - start)
 
-    def _make(self, statement: str, dialect: str) -> Plan:
-        scanned = scan(statement, dialect)
+    def _now_or_later(self, key: _PlanKey, statement: str, dialect: str) -> tuple[Plan, bool]:
+        if self._later is None or _OF_SQLALCHEMY in statement:
+            return self._make(scan(statement, dialect), dialect), True
+        scanned = scan(statement, dialect, now=_MAX_TOKENS_NOW)
+        # Of a larger text no more is ever read.
+        if scanned.whole or len(statement) > LARGE:
+            try:
+                return self._make(scanned, dialect, _MAX_PARSED_NOW), True
+            except _TooLongForNowError:
+                pass
+        glance = _glance(statement, dialect)
+        # Kept before: the other thread may be done before this one goes on.
+        self._cached.keep(key, glance)
+        if self._later.do(lambda: self._read_later(key, statement, dialect)):
+            self._counts.later += 1
+        else:
+            self._plans.pop(key, None)
+            self._counts.glances += 1
+        return glance, False
+
+    def _read_later(self, key: _PlanKey, statement: str, dialect: str) -> None:
+        start = time.thread_time()
+        try:  # where it fails, which its thread reports, what a glance told stays
+            plan = self._make(scan(statement, dialect), dialect)
+        finally:
+            self._budget.spend(time.thread_time() - start)
+        self._cached.keep(key, plan)
+
+    def _make(self, scanned: Scan, dialect: str, max_parsed: int = _MAX_PARSED_TOKENS) -> Plan:
         text = scanned.display(MAX_TEXT)
         parts = _statements(scanned.tokens)
-        template = self._template(scanned, parts, dialect)
+        template = self._template(scanned, parts, dialect, max_parsed)
         if template is None:
             self._counts.keywords += 1
             reading = keywords.read(parts[0] if parts else ())
             return _by_keywords(reading, parts, text, scanned.complete)
         return _bind(template, scanned, text, _last_control(parts))
 
-    def _template(self, scanned: Scan, parts: list[list[Token]], dialect: str) -> Template | None:
+    def _template(
+        self, scanned: Scan, parts: list[list[Token]], dialect: str, max_parsed: int
+    ) -> Template | None:
+        if not scanned.whole:
+            return None
         firsts = [part[0].text.upper() for part in parts]
         if not any(first in keywords.PARSED for first in firsts):
             return None
@@ -156,20 +221,31 @@ class Planner:
             key = (dialect, len(text), hash(text), text[:_KEY_START])
         if key in self._templates.values:
             return self._templates.values[key]
-        return self._templates.get(key, lambda: (self._read(scanned, texts, len(parts), dialect), True))
 
-    def _read(self, scanned: Scan, texts: list[str], statements: int, dialect: str) -> Template | None:
+        def read() -> Template | None:
+            return self._read(scanned, texts, len(parts), dialect, max_parsed)
+
+        # Two texts that differ in their literals may be read at once: nothing is lost but the time.
+        return self._templates.get(key, lambda: (read(), True), read)
+
+    def _read(
+        self, scanned: Scan, texts: list[str], statements: int, dialect: str, max_parsed: int
+    ) -> Template | None:
         try:
             facts = plain.read(scanned.pieces) if statements == 1 else None
             if facts is not None:
                 self._counts.plain += 1
                 return template_of(facts, self.columns, dialect)
-            if not scanned.whole or len(scanned.pieces) > _MAX_PARSED_TOKENS or _depth(scanned) > _MAX_DEPTH:
+            if len(scanned.pieces) > _MAX_PARSED_TOKENS or _depth(scanned) > _MAX_DEPTH:
                 return None
+            if len(scanned.pieces) > max_parsed:
+                raise _TooLongForNowError
             self._counts.parsed += 1
             from trueline.instrumentation.statement.parse import analyse  # see load_parser
 
             return analyse(texts, dialect, self.columns)
+        except _TooLongForNowError:
+            raise
         except Exception:  # a tree that nobody thought of: its keywords are still true
             return None
 
@@ -255,6 +331,7 @@ def _bind(template: Template, scanned: Scan, text: str, control: Control | None)
         identities=tuple(use for one in template.identities if (use := _use(one, slots)).sources),
         row_filter=tuple(_use(one, slots) for one in template.row_filter[:_MAX_ROW_COLUMNS]),
         ownership=None if template.ownership is None else _ownership(template.ownership, slots),
+        created=None if template.created is None else _use(template.created, slots),
         complete=scanned.complete,
     )
 

@@ -80,9 +80,12 @@ class Scan:
         return "".join(parts).strip()[:limit]
 
 
-def scan(text: str, dialect: str, limit: int = 0) -> Scan:
-    """Read a statement in SQLAlchemy's dialect of that name, at most ``limit`` tokens of it."""
-    tokens, complete, cut_in_list = lex(text[:_MAX_TEXT], dialect, limit)
+def scan(text: str, dialect: str, limit: int = 0, now: int = 0) -> Scan:
+    """Read a statement in SQLAlchemy's dialect of that name, at most ``limit`` tokens of it.
+
+    ``now``: no more tokens of a text of ordinary length.
+    """
+    tokens, complete, cut_in_list = lex(text[:_MAX_TEXT], dialect, limit, now)
     rewrite(tokens, postgresql=LEXERS.get(dialect) is POSTGRESQL)
     return _Builder(tokens, Scan(tokens, complete, complete or cut_in_list), dialect).build()
 

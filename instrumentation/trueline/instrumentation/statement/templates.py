@@ -50,6 +50,7 @@ class Template:
     identities: tuple[SlotUse, ...]
     row_filter: tuple[SlotUse, ...]
     ownership: SlotOwnership | None = None
+    created: SlotUse | None = None
 
 
 def folds_names(dialect: str) -> bool:
@@ -73,6 +74,7 @@ def template_of(facts: Facts, columns: Domains, dialect: str) -> Template:
         identities=tuple(_identities(facts.comparisons, columns, fold)),
         row_filter=tuple(_row_filter(facts.comparisons, facts.tables[0], fold)) if tables else (),
         ownership=_ownership(facts, columns) if tables else None,
+        created=_created(facts, columns, fold) if tables else None,
     )
 
 
@@ -100,6 +102,25 @@ def _row_filter(comparisons: Sequence[Comparison], table: str, fold: bool) -> li
             name = _name(one, fold)
             uses.setdefault(name, SlotUse(name, "", Clause.WHERE, one.slots, ""))
     return [uses[name] for name in sorted(uses)]
+
+
+def _created(facts: Facts, columns: Domains, fold: bool) -> SlotUse | None:
+    """The key of the row that an INSERT makes, where it is an identity and the statement does not set it."""
+    if facts.operation != "INSERT":
+        return None
+    table = facts.tables[0]
+    declared, _ = columns.ways_from(table)
+    if declared is None or len(declared.primary_key) != 1:
+        return None
+    (key,) = declared.primary_key
+    domain = columns.domain_of(table, key)
+    if domain is None or any(
+        one.table == table and one.clause is Clause.SET and snake_case(one.column) == key
+        for one in facts.comparisons
+    ):
+        return None
+    name = f"{table}.{key}"
+    return SlotUse(name.lower() if fold else name, domain, Clause.SET, (), "")
 
 
 def _ownership(facts: Facts, columns: Domains) -> SlotOwnership | None:

@@ -10,7 +10,7 @@ from opentelemetry.sdk._logs import ReadWriteLogRecord
 from opentelemetry.trace import SpanKind, StatusCode
 
 from trueline.instrumentation import semconv
-from trueline.instrumentation.ai_calls import is_ai_span
+from trueline.instrumentation.ai import is_ai_span
 from trueline.instrumentation.identity import IdentityConfig
 from trueline.instrumentation.semconv import Outcome, Reason, Rung
 from trueline.instrumentation.statement import Control, Planner

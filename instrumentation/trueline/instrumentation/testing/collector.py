@@ -59,8 +59,8 @@ class Collector(SpanProcessor):
             return list(self._seen)
 
     def logs(self) -> list[ReadWriteLogRecord]:
-        """Everything so far."""
-        return list(self._logs)
+        """Everything so far, by the time of which it tells: events of ours are sent by another thread."""
+        return sorted(self._logs, key=lambda one: one.log_record.timestamp or 0)
 
     def clear(self) -> None:
         """Forget everything so far."""

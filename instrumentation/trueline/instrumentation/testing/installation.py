@@ -20,6 +20,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 
 from trueline.instrumentation import guard, runtime
+from trueline.instrumentation.ai import AiWatch, ModelHosts
 from trueline.instrumentation.entry import EntryProcessor
 from trueline.instrumentation.guard import guarded
 from trueline.instrumentation.identity import IdentityConfig
@@ -101,7 +102,7 @@ class Installation:
             providers.fill_in()
         else:
             # The application's spans keep going where it sends them; entries and AI calls count here too.
-            processor = EntryProcessor(lambda: None)
+            processor = EntryProcessor(lambda: None, AiWatch(ModelHosts()))
             prepend_processor(application, processor)
             self._entries.append((application, processor))
 
