@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
@@ -12,16 +16,24 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from trueline.monitor import metrics
 from trueline.monitor.declaration_service import DeclarationService
 from trueline.monitor.errors import StoreError, StoreUnavailableError
+from trueline.monitor.otlp.framing import OtlpFraming
 from trueline.monitor.otlp.receive import Receiver
+from trueline.monitor.resources import rule_paths
 from trueline.monitor.security import Guard, refusal
 from trueline.monitor.settings import Settings
 from trueline.monitor.store.client import Store, open_store
+from trueline.monitor.store.disk import DiskWatermark, measure_folder, measure_server, parse_level
+from trueline.monitor.store.journal import FOLDER, Journal
 from trueline.monitor.store.migrate import migrate
+from trueline.monitor.store.requests import StoredRequests
+from trueline.monitor.store.retention import set_retention
 from trueline.monitor.store.writer import Writer
 
 if TYPE_CHECKING:
+    from trueline.monitor.notify.notifier import Notifier
     from trueline.monitor.rule_service import RuleService
 
 _log = logging.getLogger(__name__)
@@ -40,13 +52,24 @@ class Monitor:
         writer: Writer,
         rules: RuleService,
         declarations: DeclarationService | None = None,
+        intake: metrics.IntakeMetrics | None = None,
+        stored: StoredRequests | None = None,
+        decoders: Executor | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
         self.writer = writer
         self.rules = rules
         self.declarations = declarations or DeclarationService(store, settings)
-        self.receiver = Receiver(writer)
+        self.notifier = notifier
+        self.metrics = intake or metrics.IntakeMetrics()
+        self._stored = stored
+        self.watermark = _watermark(settings, store)
+        self.receiver = Receiver(
+            writer, metrics=self.metrics, refusal=self.watermark.refusal, decoders=decoders
+        )
+        self.metrics.watch(self._gauges)
         self.app = build_app(self)
 
     @classmethod
@@ -55,23 +78,36 @@ class Monitor:
 
         Raise a TruelineError (store, migration, rules) with everything closed again.
         """
+        from trueline.monitor.notify.notifier import Notifier
+        from trueline.monitor.rule_folder import read_ahead
         from trueline.monitor.rule_service import RuleService
 
+        ahead = read_ahead(rule_paths(settings.rules, settings.shipped_rules))
         store = open_store(settings.store)
         try:
             migrate(store)
+            set_retention(store, settings)
+            ahead.join()
             rules = RuleService(store, settings)
             declarations = DeclarationService(store, settings)
-            writer = Writer(store)
+            notifier = Notifier(store, rules.findings, settings)
+            intake = metrics.IntakeMetrics()
+            stored = StoredRequests()
+            writer = _writer(settings, store, stored, intake)
+            # Requests under way when an earlier process ended are completed first: then all that is in the
+            # raw tables is in the derived ones too, and may be acknowledged when it is sent again.
             writer.start()
+            stored.load(store)
+            decoders = _decoders(settings)
             try:
                 declarations.start()
                 rules.start()
+                notifier.start()
             except BaseException:
                 declarations.stop(STOP_SECONDS)
                 writer.stop(STOP_SECONDS)
                 raise
-            return cls(settings, store, writer, rules, declarations)
+            return cls(settings, store, writer, rules, declarations, intake, stored, decoders, notifier)
         except BaseException:
             store.close()
             raise
@@ -79,6 +115,8 @@ class Monitor:
     def close(self) -> None:
         """Stop judging, store what waits, close the store. To be called after the last request."""
         self.rules.stop(STOP_SECONDS)
+        if self.notifier is not None:
+            self.notifier.stop(STOP_SECONDS)
         self.declarations.stop(STOP_SECONDS)
         if not self.writer.stop(STOP_SECONDS):
             _log.error("rows were still being stored after %.0f seconds: they may be lost", STOP_SECONDS)
@@ -95,6 +133,9 @@ class Monitor:
         writing = self.writer.problem()
         if writing:
             problems.append(f"rows cannot be stored: {writing}")
+        full = self.watermark.refusal()
+        if full:
+            problems.append(full)
         status = self.rules.status()
         if not status.get("running"):
             problems.append("the rules are not being evaluated")
@@ -102,14 +143,59 @@ class Monitor:
             problems.append("no rule is loaded")
         return problems
 
+    def _gauges(self) -> Iterator[tuple[metrics.MetricText, Mapping[tuple[str, ...], float]]]:
+        """What is read when Prometheus asks. Asks the disk, and nothing of the store."""
+        requests, rows, size = self.writer.waiting
+        admission = self.receiver.admission
+        stopped = self.watermark.refusal() is not None
+        space = self.watermark.space
+        yield metrics.WAITING, {("requests",): requests, ("rows",): rows, ("bytes",): size}
+        yield metrics.UNDER_WAY, {("reading",): admission.reading, ("waiting",): admission.requests}
+        yield metrics.BUFFERED, {(): admission.buffered}
+        yield metrics.KNOWN, {(): len(self._stored or ())}
+        yield metrics.READY, {(): float(self.writer.problem() is None)}
+        yield metrics.STOPPED, {(): float(stopped)}
+        if space.total:
+            yield metrics.DISK, {("total",): space.total, ("free",): space.free}
+        yield from metrics.rule_gauges(dict(self.rules.states))
+
     def describe_rules(self) -> str:
         """How many rules run, for people."""
         return f"{self.rules.status().get('rules', 0)} active"
 
 
+def _watermark(settings: Settings, store: Store) -> DiskWatermark:
+    """The watch on the disk that holds the store. Raise SettingsError for an amount that is none."""
+    stop = parse_level(settings.disk_reserve)
+    if settings.clickhouse_url:
+        return DiskWatermark(lambda: measure_server(store), stop=stop)
+    return DiskWatermark(lambda: measure_folder(settings.data_dir), stop=stop)
+
+
+def _writer(settings: Settings, store: Store, stored: StoredRequests, meter: metrics.IntakeMetrics) -> Writer:
+    # The engine takes a path with these characters for a pattern.
+    decodes = not settings.clickhouse_url and not set("*?{}") & set(str(settings.data_dir))
+    return Writer(
+        store,
+        journal=Journal(settings.data_dir.resolve() / FOLDER),
+        framing=OtlpFraming(store, decodes=decodes),
+        stored=stored,
+        meter=meter,
+    )
+
+
+def _decoders(settings: Settings) -> Executor | None:
+    """Processes that decode where the engine does not: with a server, on more than one core."""
+    count = min(4, (os.cpu_count() or 1) - 1)
+    if not settings.clickhouse_url or count < 1:
+        return None
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+
+
 def build_app(monitor: Monitor) -> FastAPI:
     """Build the HTTP application: OTLP under /v1, people's questions under /api/v1 and /ops, health."""
     from trueline.monitor.api import build_router
+    from trueline.monitor.api.openapi import describe_api
 
     app = FastAPI(
         title="Trueline",
@@ -122,6 +208,7 @@ def build_app(monitor: Monitor) -> FastAPI:
     app.add_route("/v1/traces", monitor.receiver.traces, methods=["POST"], include_in_schema=False)
     app.add_route("/v1/logs", monitor.receiver.logs, methods=["POST"], include_in_schema=False)
     app.include_router(build_router(monitor.store, monitor.rules, monitor.settings, monitor.declarations))
+    describe_api(app)
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, str]:
@@ -134,12 +221,22 @@ def build_app(monitor: Monitor) -> FastAPI:
             return JSONResponse({"status": "not ready", "reasons": problems}, 503)
         return JSONResponse({"status": "ready"})
 
+    @app.get("/metrics", include_in_schema=False)
+    async def prometheus() -> Response:
+        text = await asyncio.to_thread(monitor.metrics.render)
+        return Response(text, media_type=metrics.CONTENT_TYPE)
+
     @app.exception_handler(HTTPException)
     async def explain(request: Request, error: HTTPException) -> Response:
         message = (
             _hint(request) if error.status_code in (404, 405) and error.detail in _STOCK else error.detail
         )
         return refusal(request.url.path, error.status_code, message, dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> Response:
+        # The server logs the error itself, with its traceback; its text may hold somebody's values.
+        return refusal(request.url.path, 500, "This is an error of the monitor's own: see its log.")
 
     @app.exception_handler(StoreUnavailableError)
     async def unavailable(request: Request, error: StoreUnavailableError) -> Response:

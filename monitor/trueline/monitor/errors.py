@@ -7,6 +7,7 @@
     └── StoreError           the store cannot be opened or used
         ├── StoreUnavailableError   for the moment only: the same call may succeed later
         ├── DataRefusedError        the rows themselves are not acceptable
+        ├── OddValueError           the engine's decoder cannot express a value, ours can
         ├── QueryError              a statement failed, or reached a limit
         └── MigrationError          schema and code do not fit
 
@@ -46,6 +47,10 @@ class StoreUnavailableError(StoreError):
 
 class DataRefusedError(StoreError):
     """The store refused the rows because of what they contain; the same rows will be refused again."""
+
+
+class OddValueError(StoreError):
+    """The engine's own decoder cannot express a value of a request. Nothing was stored."""
 
 
 class QueryError(StoreError):

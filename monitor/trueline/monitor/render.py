@@ -60,6 +60,50 @@ def render_finding(finding: Mapping[str, Any], console: Console, *, now: datetim
     page.lines(_history(finding))
 
 
+def render_incident(incident: Mapping[str, Any], console: Console, *, now: datetime | None = None) -> None:
+    """Print what GET /api/v1/incidents/{id} answered."""
+    page = _Page(console, now or datetime.now(UTC))
+    items = incident["items"]
+    page.head(
+        incident,
+        f"{incident['state']} · incident {incident['id']} · {plural(len(items), 'finding')} · "
+        f"{incident['environment'] or 'unset'}",
+    )
+    page.prose(incident["summary"])
+    page.section("LIKELY CAUSE")
+    page.prose(incident["because"])
+    first, last = _moment(incident["first_seen"]), _moment(incident["last_seen"])
+    page.lines(
+        [
+            f"First seen {utc(first)} ({_ago(first, page.now)}), "
+            f"last seen {utc(last)} ({_ago(last, page.now)})."
+        ]
+    )
+    if len(items) > 1:
+        page.section("WHY THESE ARE ONE INCIDENT")
+        page.lines([f"{text[:1].upper()}{text[1:]}." for text in incident["links"]] or ["They once were."])
+    page.section("FINDINGS, THE LIKELY CAUSE FIRST")
+    for number, item in enumerate(items, 1):
+        marks = [item["severity"], item["state"], plural(item["count"], "time")]
+        if item["acknowledged_by"]:
+            marks.append(f"taken by {item['acknowledged_by']}")
+        if item["silenced_by"]:
+            marks.append("silenced")
+        page.lines([f"{number}. {item['summary']}"])
+        page.lines([f"   {item['rule']} · {' · '.join(marks)} · trueline findings show {item['id']}"])
+    page.section("DO NOW")
+    page.prose(incident["now"])
+    deploy = incident["deploy"]
+    if deploy and deploy["likely"]:
+        page.lines(
+            [
+                f"If that takes long: {deploy['service']} {deploy['previous']} was healthy, so rolling "
+                f"{deploy['version']} back stops it."
+            ]
+        )
+    page.lines([f"All there is to know: trueline findings show {items[0]['id']}"])
+
+
 class _Page:
     """Prints the parts of a page."""
 
@@ -70,11 +114,20 @@ class _Page:
 
     def title(self, finding: Mapping[str, Any]) -> None:
         """The head: how bad, what, and where the finding is in its life."""
-        severity = str(finding["severity"])
-        self._print(f" {severity.upper()} ", _STYLES.get(severity, "bold"), end=" ")
-        self._print(finding["title"], "bold")
         rule = f"rule {finding['rule']} version {finding['rule_version']}"
-        self._print(f"{finding['state']} · finding {finding['id']} · {rule}\n", "dim")
+        state = finding["state"]
+        if finding.get("acknowledged_by"):
+            state += f" by {finding['acknowledged_by']}"
+        self.head(finding, f"{state} · finding {finding['id']} · {rule}")
+        if finding.get("silenced_by"):
+            self._wrapped(f"Nobody is told of it: silence {few(finding['silenced_by'])}.")
+
+    def head(self, item: Mapping[str, Any], below: str) -> None:
+        """Severity and title, and a line below."""
+        severity = str(item["severity"])
+        self._print(f" {severity.upper()} ", _STYLES.get(severity, "bold"), end=" ")
+        self._print(item["title"], "bold")
+        self._print(f"{below}\n", "dim")
 
     def section(self, heading: str) -> None:
         """A heading with a line of air before it."""
@@ -180,6 +233,8 @@ def _since(finding: Mapping[str, Any], now: datetime) -> list[str]:
     if finding["versions"]:
         later = f"; later with {few(finding['versions'][1:], 5)}" if len(finding["versions"]) > 1 else ""
         said.append(f"First seen with version {finding['versions'][0]}{later}.")
+    if finding.get("since"):
+        said.append(finding["since"]["sentence"])
     return said
 
 

@@ -21,6 +21,6 @@ def shipped(kind: Literal["rules", "dashboards"]) -> Path:
     raise SettingsError(f"This installation has no {kind} folder ({bundled}): install trueline again.")
 
 
-def rule_paths(configured: Sequence[Path]) -> list[Path]:
-    """Folders and files of rules: those asked for, else the shipped ones."""
-    return list(configured) or [shipped("rules")]
+def rule_paths(configured: Sequence[Path], with_shipped: bool = True) -> list[Path]:
+    """Folders and files of rules: the shipped ones, unless they are not wanted, and then the user's."""
+    return [*([shipped("rules")] if with_shipped else []), *configured]

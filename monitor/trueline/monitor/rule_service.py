@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from trueline.monitor.engine.load import RuleFileError, RuleSet, load_rules
-from trueline.monitor.engine.schedule import RuleState, Scheduler
+from trueline.monitor.engine.load import RuleFileError, RuleSet
+from trueline.monitor.engine.rule_state import RuleState
+from trueline.monitor.engine.schedule import Scheduler
 from trueline.monitor.errors import TruelineError
-from trueline.monitor.resources import rule_paths
+from trueline.monitor.resources import rule_paths, shipped
+from trueline.monitor.rule_folder import RuleFolder
 from trueline.monitor.store.client import Limits, Store
-from trueline.monitor.store.findings import StoredArrivals, StoredFindings, StoredLedger
+from trueline.monitor.store.findings import StoredFindings
+from trueline.monitor.store.gaps import StoredGaps
+from trueline.monitor.store.ledger import StoredArrivals, StoredLedger
 
-#: Rules evaluated at once: one that is slow leaves a place for the others.
-CONCURRENCY: Final = 2
-#: What one evaluation may use. Reaching a limit is an error of the rule, and is shown as one.
-LIMITS: Final = Limits(seconds=10, memory_bytes=1 << 30, rows=1000)
+#: Quick rules evaluated at once.
+QUICK_PLACES: Final = 2
+#: Slow rules evaluated at once, and those of which nobody knows yet: they never take a quick rule's place.
+SLOW_PLACES: Final = 1
+#: What one query may use. Reaching a limit is an error of the rule, and is shown as one. One core only: a
+#: query that burns until its limit leaves the others to the quick rules and to what arrives.
+LIMITS: Final = Limits(seconds=10, memory_bytes=1 << 30, rows=1000, threads=1)
+#: Seconds between two looks at the rule files.
+RELOAD_SECONDS: Final = 2.0
 #: Shortest pause between two looks at which rules are due, seconds.
 MIN_PAUSE: Final = 0.05
 _log = logging.getLogger(__name__)
@@ -31,7 +41,11 @@ class RuleSettings(Protocol):
 
     @property
     def rules(self) -> tuple[Path, ...]:
-        """Folders of rule files; empty for the shipped ones."""
+        """Files and folders of rules beside the shipped ones."""
+
+    @property
+    def shipped_rules(self) -> bool:
+        """Whether the shipped ones are loaded."""
 
     @property
     def rule_tick_seconds(self) -> float:
@@ -42,33 +56,45 @@ class RuleSettings(Protocol):
         """Spans and logs kept with a finding, at most."""
 
 
+class Source(Protocol):
+    """Where rules come from while the monitor runs."""
+
+    def refresh(self) -> RuleSet:
+        """The rules as their files are now; of a file that cannot be used, the last version that could."""
+
+
 class RuleService:
     """Runs the stable rules from :meth:`start` to :meth:`stop`."""
 
-    def __init__(self, store: Store, settings: RuleSettings) -> None:
-        """Load the rules.
+    def __init__(self, store: Store, settings: RuleSettings, source: Source | None = None) -> None:
+        """Load the rules, from their files or from ``source``, which is asked for changes every two seconds.
 
         A file that was asked for and cannot be used raises RuleFileError; a broken one among the shipped
         rules only shows in :meth:`status`, so that the others still watch.
         """
         self.findings = StoredFindings(store, settings.evidence_limit)
         self.ledger = StoredLedger(store)
-        self.loaded: RuleSet = load_rules(rule_paths(settings.rules))
+        self._source: Source = source or RuleFolder(
+            rule_paths(settings.rules, settings.shipped_rules), shipped("rules")
+        )
+        self.loaded: RuleSet = self._source.refresh()
         if settings.rules and self.loaded.problems:
             raise RuleFileError(list(self.loaded.problems))
         self._store = store
         self._tick_seconds = settings.rule_tick_seconds
+        self._looked_at = time.monotonic()
         self._scheduler = Scheduler(
-            rules=[rule for rule in self.loaded.rules if rule.definition.status == "stable"],
+            rules=self.loaded.enabled,
             query=self._query,
             clock=self._clock,
             arrivals=StoredArrivals(store),
             ledger=self.ledger,
             findings=self.findings,
+            gaps=StoredGaps(store),
         )
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._pools: dict[bool, ThreadPoolExecutor] = {}
         self._trouble = ""
 
     @property
@@ -82,7 +108,8 @@ class RuleService:
             raise RuntimeError("the rule service runs already")
         for problem in self.loaded.problems:
             _log.error("A rule file cannot be used: %s", problem)
-        self._pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="trueline-rule")
+        for slow, places in ((False, QUICK_PLACES), (True, SLOW_PLACES)):
+            self._pools[slow] = ThreadPoolExecutor(places, thread_name_prefix="trueline-rule")
         self._thread = threading.Thread(target=self._loop, name="trueline-rules", daemon=True)
         self._thread.start()
 
@@ -91,9 +118,9 @@ class RuleService:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout)
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        while self._pools:
+            _, pool = self._pools.popitem()
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def status(self) -> dict[str, Any]:
         """How the rules do, as JSON values.
@@ -125,9 +152,11 @@ class RuleService:
                 if not begun:
                     self._scheduler.begin(complete=not self.loaded.problems)
                     begun = True
+                self._reload()
                 for state in self._scheduler.due():
-                    if self._pool is not None and not self._stopping.is_set():
-                        self._pool.submit(self._scheduler.run, state)
+                    pool = self._pools.get(state.slow)
+                    if pool is not None and not self._stopping.is_set():
+                        pool.submit(self._scheduler.run, state)
                 self._trouble = ""
                 pause = self._scheduler.seconds_to_next()
             except TruelineError as error:
@@ -136,6 +165,19 @@ class RuleService:
                     _log.warning("The rules wait: %s", error)
                 self._trouble = f"The rules wait: {error}"
             self._stopping.wait(min(max(pause, MIN_PAUSE), self._tick_seconds))
+
+    def _reload(self) -> None:
+        """Go on with the rule files as they are now. Texts may change while the rule's meaning stays."""
+        if time.monotonic() - self._looked_at < RELOAD_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        fresh = self._source.refresh()
+        if fresh is self.loaded:
+            return
+        self._scheduler.replace(fresh.enabled, complete=not fresh.problems)
+        self.loaded = fresh
+        for problem in fresh.problems:
+            _log.error("A rule file cannot be used: %s", problem)
 
     def _query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         return self._store.query_read_only(sql, parameters, LIMITS).dicts()
@@ -156,4 +198,6 @@ def rule_state(state: RuleState) -> dict[str, Any]:
         "last_run": state.last_run.isoformat() if state.last_run else None,
         "covered_until": state.covered_until.isoformat() if state.covered_until else None,
         "milliseconds": round(state.milliseconds, 1),
+        "note": state.note,
+        "excepted": sum(map(len, state.excepted.values())),
     }

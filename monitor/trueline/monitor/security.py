@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trueline.monitor.errors import ServeError
+from trueline.monitor.problem import problem
 from trueline.monitor.settings import Settings
 
 #: Answered without a token: whoever runs the process must be able to ask whether it lives.
@@ -45,7 +46,7 @@ def refusal(path: str, status: int, message: str, headers: dict[str, str] | None
     """An answer that refuses a request, in the form that the path's clients expect."""
     if path.startswith("/v1/"):
         return JSONResponse({"code": _RPC_CODES.get(status, 2), "message": message}, status, headers)
-    return JSONResponse({"error": {"status": status, "message": message}}, status, headers)
+    return problem(path, status, message, headers)
 
 
 class Guard:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from trueline.monitor.errors import SettingsError
+from trueline.monitor.store.disk import parse_level
 
 PREFIX: Final = "TRUELINE_"
 DEFAULT_PORT: Final = 4318
@@ -36,6 +37,9 @@ class StoreSettings:
     clickhouse_user: str = "default"
     clickhouse_password: str = field(default="", repr=False)
     database: str = "trueline"
+    clickhouse_ca_file: Path | None = None
+    clickhouse_verify: bool = True
+    clickhouse_cluster: str = ""
 
 
 class Settings(BaseSettings):
@@ -54,8 +58,9 @@ class Settings(BaseSettings):
     )
     rules: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
-        description=f"Folders of rule files, separated by {os.pathsep!r}. Unset: the rules that are shipped.",
+        description=f"Files and folders of rules beside the shipped ones, separated by {os.pathsep!r}.",
     )
+    shipped_rules: bool = Field(True, description="Whether the shipped rules are loaded at all.")
     config: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
         description=f"Files of declarations, one an application, separated by {os.pathsep!r}. Unset: "
@@ -71,6 +76,28 @@ class Settings(BaseSettings):
     clickhouse_password_file: Path | None = Field(
         None, description="File with its password, for mounted secrets."
     )
+    clickhouse_ca_file: Path | None = Field(
+        None, description="Certificates to trust for https:// besides the system's, in PEM."
+    )
+    clickhouse_verify: bool = Field(
+        True, description="Whether the server's certificate is checked; false only to try something out."
+    )
+    clickhouse_cluster: str = Field(
+        "",
+        description="Name of the cluster (system.clusters) over which all tables are made.",
+    )
+    retention_days: int = Field(
+        30,
+        ge=0,
+        le=36_500,
+        description="Days that spans, logs and what is made of them are kept; 0: for ever.",
+    )
+    retention_findings_days: int = Field(
+        400, ge=0, le=36_500, description="Days that findings and their evidence are kept; 0: for ever."
+    )
+    retention_tables: str = Field(
+        "", description="Other days for single tables, by comma: otel_logs=7,access_counts=365."
+    )
     database: str = Field("trueline", description="Name of the database that holds all tables.")
     token: SecretStr | None = Field(
         None, description="Bearer token that every request but /healthz and /readyz must carry."
@@ -84,6 +111,9 @@ class Settings(BaseSettings):
     url: str = Field(
         f"http://127.0.0.1:{DEFAULT_PORT}", description="Where the other commands find the running monitor."
     )
+    notify: Path | None = Field(
+        None, description="File of targets to tell of findings. Unset: nobody is told anything."
+    )
     hash_secret: SecretStr | None = Field(
         None, description="The secret that identities are hashed with: the same as the services'."
     )
@@ -91,6 +121,11 @@ class Settings(BaseSettings):
         1.0, gt=0, le=60, description="How often it is looked which rules are due."
     )
     evidence_limit: int = Field(50, ge=1, le=500, description="Spans and logs kept with a finding, at most.")
+    disk_reserve: str = Field(
+        "1GiB",
+        description="Free disk below which telemetry is refused (503) until half as much again is free: "
+        "2GiB, 5%; 0 for no limit.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity logged."
     )
@@ -110,7 +145,16 @@ class Settings(BaseSettings):
             value = value.split(",")
         return tuple(name.strip().lower() for name in value if name.strip())
 
-    @field_validator("data_dir", "clickhouse_password_file")
+    @field_validator("disk_reserve")
+    @classmethod
+    def _require_amount(cls, value: str) -> str:
+        try:
+            parse_level(value)
+        except SettingsError as error:
+            raise ValueError(str(error).rstrip(".")) from error
+        return value
+
+    @field_validator("data_dir", "clickhouse_password_file", "clickhouse_ca_file", "notify")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value else value
@@ -147,7 +191,14 @@ class Settings(BaseSettings):
                     f"check {PREFIX}CLICKHOUSE_PASSWORD_FILE."
                 ) from error
         return StoreSettings(
-            self.data_dir, self.clickhouse_url, self.clickhouse_user, password, self.database
+            self.data_dir,
+            self.clickhouse_url,
+            self.clickhouse_user,
+            password,
+            self.database,
+            self.clickhouse_ca_file,
+            self.clickhouse_verify,
+            self.clickhouse_cluster,
         )
 
 

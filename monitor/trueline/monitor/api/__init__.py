@@ -8,10 +8,18 @@ from trueline.monitor.api import (
     coverage,
     databases,
     declarations,
+    diagnose,
     findings,
+    identities,
+    incidents,
     last_write,
+    notify,
+    rule_history,
+    rule_work,
     rules,
+    silences,
     status,
+    timeline,
     traces,
 )
 from trueline.monitor.api.context import Context
@@ -27,7 +35,23 @@ def build_router(
     """Build all routes on a store, the rules at work on it and the declarations in force."""
     context = Context(store, rules_service, settings, declaration_service)
     router = APIRouter()
-    for module in (findings, rules, traces, databases, coverage, declarations, status):
+    for module in (
+        findings,
+        incidents,
+        silences,
+        notify,
+        rules,
+        rule_history,
+        rule_work,
+        traces,
+        timeline,
+        databases,
+        identities,
+        diagnose,
+        coverage,
+        declarations,
+        status,
+    ):
         router.include_router(module.build(context), prefix="/api/v1")
     router.include_router(last_write.build(context), prefix="/ops")
     return router

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from trueline.monitor import moments
 from trueline.monitor.declaration_service import DeclarationService
-from trueline.monitor.engine.rule import parse_duration
 from trueline.monitor.errors import QueryError, StoreError, StoreUnavailableError
+from trueline.monitor.problem import WrongInput, problem
 from trueline.monitor.rule_service import RuleService
 from trueline.monitor.settings import Settings
 from trueline.monitor.store.client import Store
+
+#: Values that cannot be used and are named in one answer.
+_MAX_WRONG: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,10 @@ class Context:
     rules: RuleService
     settings: Settings
     declarations: DeclarationService
+
+    def now(self) -> datetime:
+        """The time that answers refer to, UTC."""
+        return datetime.now(UTC)
 
 
 class Route(APIRoute):
@@ -45,7 +53,9 @@ class Route(APIRoute):
             try:
                 return await handle(request)
             except RequestValidationError as error:
-                raise HTTPException(422, _sentence(error)) from None
+                wrong = _wrong(error)
+                said = "; ".join(f"{one.where}: {one.message}" for one in wrong[:3])
+                return problem(request.url.path, 422, f"{said}.", errors=wrong)
             except StoreUnavailableError as error:
                 raise HTTPException(503, str(error), {"Retry-After": "2"}) from None
             except QueryError as error:
@@ -62,24 +72,24 @@ class Route(APIRoute):
         return "any-parameter" in self.tags
 
 
-def _sentence(error: RequestValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(
-        part for part in first["loc"] if isinstance(part, str) and part not in ("query", "path", "body")
-    )
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{where or 'The body'}: {message[:1].lower()}{message[1:]}."
+def _wrong(error: RequestValidationError) -> list[WrongInput]:
+    """Each value that cannot be used, by its name; never the value itself, which may be somebody's."""
+    found = []
+    for one in error.errors()[:_MAX_WRONG]:
+        source, *path = one["loc"] or ("body",)
+        # The place in a repeated parameter says nothing; in a body it does.
+        where = ".".join(str(part) for part in path if source == "body" or isinstance(part, str))
+        if one["type"] == "json_invalid":
+            where, message = "", "this is no JSON"
+        else:
+            message = str(one["msg"]).removeprefix("Value error, ").rstrip(".")
+        found.append(WrongInput(where=where or "the body", message=message[:1].lower() + message[1:]))
+    return found
 
 
-def moment_of(text: str, now: datetime) -> datetime:
-    """An ISO time, or a duration back from now (``24h``); HTTPException 400 otherwise."""
+def moment_of(text: str, now: datetime, name: str = "since") -> datetime:
+    """An ISO time, or a duration back from now (``24h``); HTTPException 400 about ``name`` otherwise."""
     try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError:
-        try:
-            return now - parse_duration(text)
-        except (ValueError, OverflowError):
-            raise HTTPException(
-                400, f"since={text[:40]!r} is neither a time as 2026-11-20T12:00:00Z nor a duration as 24h."
-            ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moments.moment_of(text, now)
+    except ValueError as error:
+        raise HTTPException(400, f"{name}={error}") from None

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from trueline.monitor.api.context import Context, Route
 from trueline.monitor.engine.rule import Rule, Severity
 from trueline.monitor.rule_service import rule_state
+from trueline.monitor.store.rule_cost import empty_tables
 
 
 class RuleItem(BaseModel):
@@ -27,7 +28,15 @@ class RuleItem(BaseModel):
     last_run: datetime | None
     covered_until: datetime | None = Field(description="Arrivals up to here have been judged.")
     milliseconds: float
+    note: str = Field(description="What the last judgement could not be sure of.")
+    excepted: int = Field(
+        description="Groups that exceptions kept from being findings since the monitor began, "
+        "1000 an exception at most."
+    )
     active_findings: int
+    overridden_in: str | None = Field(description="The user's file that changes the rule.")
+    parameters: dict[str, Any] = Field(description="Values of its params, as they are now.")
+    absent: list[str] = Field(description="Tables that it reads and in which nothing arrived for 24 hours.")
 
 
 class Run(BaseModel):
@@ -36,10 +45,14 @@ class Run(BaseModel):
     version: int
     start: datetime
     end: datetime
-    result: str
+    result: str = Field(
+        description="ok, error (tried again), skipped (given up), clock (judged again from end)."
+    )
     rows: int
+    withheld: int = Field(default=0, description="Groups that rest on what may have been lost: not judged.")
     ms: float
     error: str
+    note: str = Field(default="", description="What the judgement could not be sure of.")
     at: datetime
 
 
@@ -61,7 +74,7 @@ def build(context: Context) -> APIRouter:
     """Build the routes."""
     router = APIRouter(route_class=Route)
 
-    def item(rule: Rule, active: int) -> dict[str, Any]:
+    def item(rule: Rule, active: int, empty: set[str]) -> dict[str, Any]:
         state = context.rules.states.get(rule.id)
         definition = rule.definition
         return {
@@ -72,6 +85,9 @@ def build(context: Context) -> APIRouter:
             "status": definition.status,
             "type": definition.type,
             "active_findings": active,
+            "overridden_in": str(rule.override_path) if rule.override_path else None,
+            "parameters": rule.parameters,
+            "absent": sorted(empty & (rule.query.tables | set(rule.definition.needs.tables))),
             **(rule_state(state) if state else _OFF),
         }
 
@@ -86,8 +102,9 @@ def build(context: Context) -> APIRouter:
         """All rules."""
         numbers = active()
         loaded = context.rules.loaded
+        empty = empty_tables(context.store, {table for rule in loaded.rules for table in _tables(rule)})
         return RuleList(
-            items=[RuleItem(**item(rule, numbers.get(rule.id, 0))) for rule in loaded.rules],
+            items=[RuleItem(**item(rule, numbers.get(rule.id, 0), empty)) for rule in loaded.rules],
             problems=[str(problem) for problem in loaded.problems],
         )
 
@@ -99,12 +116,16 @@ def build(context: Context) -> APIRouter:
             there = ", ".join(one.id for one in context.rules.loaded.rules)
             raise HTTPException(404, f"There is no rule {rule_id[:64]!r}; there are {there}.")
         return RuleDetail(
-            **item(rule, active().get(rule.id, 0)),
-            definition=rule.definition.model_dump(mode="json", exclude={"tests"}),
+            **item(rule, active().get(rule.id, 0), empty_tables(context.store, _tables(rule))),
+            definition=rule.definition.model_dump(mode="json", exclude={"tests"}, by_alias=True),
             runs=[Run(**run) for run in context.rules.ledger.last(rule.id)],
         )
 
     return router
+
+
+def _tables(rule: Rule) -> set[str]:
+    return set(rule.query.tables) | set(rule.definition.needs.tables)
 
 
 _OFF: dict[str, Any] = {
@@ -113,4 +134,6 @@ _OFF: dict[str, Any] = {
     "last_run": None,
     "covered_until": None,
     "milliseconds": 0.0,
+    "note": "",
+    "excepted": 0,
 }

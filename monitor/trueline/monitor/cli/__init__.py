@@ -9,15 +9,22 @@ def build_cli() -> typer.Typer:
     """Return the application with all commands."""
     from trueline.monitor.cli import (
         coverage,
+        databases,
         declarations,
         demo,
+        diagnose,
         doctor,
         findings,
+        identities,
+        incidents,
         last_write,
         migrate,
+        notify,
         rules,
         serve,
         settings,
+        silences,
+        timeline,
     )
 
     app = typer.Typer(
@@ -28,7 +35,25 @@ def build_cli() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    modules = (serve, demo, findings, coverage, doctor, rules, declarations, last_write, migrate, settings)
+    modules = (
+        serve,
+        demo,
+        findings,
+        timeline,
+        diagnose,
+        identities,
+        databases,
+        incidents,
+        silences,
+        coverage,
+        doctor,
+        rules,
+        declarations,
+        last_write,
+        migrate,
+        notify,
+        settings,
+    )
     for module in modules:
         module.register(app)
 

@@ -25,6 +25,7 @@ def ask(
     *,
     params: Mapping[str, Any] | None = None,
     body: Mapping[str, Any] | None = None,
+    timeout: float = TIMEOUT,
 ) -> Any:
     """Ask the monitor of TRUELINE_URL (with TRUELINE_TOKEN, if set) and return its JSON.
 
@@ -40,7 +41,7 @@ def ask(
         headers["Authorization"] = f"Bearer {settings.token.get_secret_value()}"
     try:
         response = httpx.request(
-            method, f"{settings.url}{path}", params=params, json=body, headers=headers, timeout=TIMEOUT
+            method, f"{settings.url}{path}", params=params, json=body, headers=headers, timeout=timeout
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
@@ -57,6 +58,6 @@ def ask(
         ) from None
     if response.is_success:
         return answer
-    said = answer.get("error", {}).get("message") if isinstance(answer, dict) else None
+    said = answer.get("detail") if isinstance(answer, dict) else None
     kind = NotThereError if response.status_code == 404 else MonitorError
     raise kind(said or f"{settings.url} answered {response.status_code}: check TRUELINE_URL.")

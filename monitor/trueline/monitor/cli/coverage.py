@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from trueline.monitor.cli.since import check_since
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,7 +26,9 @@ def register(app: typer.Typer) -> None:
 def coverage(
     service: Annotated[str | None, typer.Option(help="Only this one.")] = None,
     environment: Annotated[str | None, typer.Option(help="Only there.")] = None,
-    since: Annotated[str, typer.Option(help="A time, or how far back: 30m, 24h, at most 7d.")] = "1h",
+    since: Annotated[
+        str, typer.Option(help="A time, or how far back: 30m, 24h, at most 7d.", callback=check_since)
+    ] = "1h",
     as_json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
 ) -> None:
     """Say how well each service is seen: without it, no finding earns no trust.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from trueline.monitor.cli.since import check_since
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -76,11 +78,12 @@ def _settings() -> Iterator[Remark]:
 def _rules() -> Iterator[Remark]:
     from trueline.monitor.engine.load import load_rules
     from trueline.monitor.errors import TruelineError
-    from trueline.monitor.resources import rule_paths
+    from trueline.monitor.resources import rule_paths, shipped
     from trueline.monitor.settings import load_settings
 
     try:
-        loaded = load_rules(rule_paths(load_settings().rules))
+        settings = load_settings()
+        loaded = load_rules(rule_paths(settings.rules, settings.shipped_rules), shipped("rules"))
     except TruelineError as error:
         yield Remark(str(error), "trueline rules check says what is wrong where.")
         return
@@ -88,6 +91,46 @@ def _rules() -> Iterator[Remark]:
         yield Remark(str(problem), "trueline rules check says what is wrong where.")
     if not loaded.problems:
         yield Remark(f"{len(loaded.rules)} can be used.")
+
+
+def _folder() -> Iterator[Remark]:
+    """The data folder and its disk: readable by this user, with room, nothing set aside."""
+    import os
+
+    from trueline.monitor.errors import SettingsError
+    from trueline.monitor.settings import load_settings
+    from trueline.monitor.store.disk import Level, measure_folder, parse_level
+    from trueline.monitor.store.journal import ASIDE, FOLDER
+
+    try:
+        settings = load_settings()
+        stop = Level() if settings.clickhouse_url else parse_level(settings.disk_reserve)
+    except SettingsError:
+        return  # the first check said it
+    folder = settings.data_dir
+    if not folder.exists():
+        yield Remark(f"{folder} is not there yet: trueline serve makes it.")
+        return
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Remark(
+            f"{folder} cannot be written by this user.",
+            "Start as its owner, or give another folder (TRUELINE_DATA_DIR).",
+        )
+        return
+    space = measure_folder(folder)
+    if stop.is_met(space):
+        yield Remark(f"{folder} can be written, {space.free_percent:.0f} % of its disk is free.")
+    else:
+        yield Remark(
+            f"the disk of {folder} is almost full: telemetry is refused below {settings.disk_reserve}.",
+            "Free some, or lower TRUELINE_DISK_RESERVE.",
+        )
+    aside = list((folder / FOLDER / ASIDE).glob("*"))
+    if aside:
+        yield Remark(
+            f"{len(aside)} groups of requests could not be stored and lie in {folder / FOLDER / ASIDE}.",
+            "The log says why; remove them when they are of no use.",
+        )
 
 
 def _monitor() -> Iterator[Remark]:
@@ -113,13 +156,20 @@ def _monitor() -> Iterator[Remark]:
 
 
 #: What is looked at, in this order. Each is a sentence of its own.
-CHECKS: Final[dict[str, Check]] = {"settings": _settings, "rules": _rules, "monitor": _monitor}
+CHECKS: Final[dict[str, Check]] = {
+    "settings": _settings,
+    "rules": _rules,
+    "data folder": _folder,
+    "monitor": _monitor,
+}
 
 
 def service(
     name: Annotated[str, typer.Argument(metavar="NAME", help="service.name, as the service sends it.")],
     environment: Annotated[str | None, typer.Option(help="Only there.")] = None,
-    since: Annotated[str, typer.Option(help="A time, or how far back: 30m, 24h, at most 7d.")] = "1h",
+    since: Annotated[
+        str, typer.Option(help="A time, or how far back: 30m, 24h, at most 7d.", callback=check_since)
+    ] = "1h",
     as_json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
 ) -> None:
     """Say what is seen of one service, whose data its statements name, and which rules are blind for it.

@@ -1,28 +1,31 @@
-"""``trueline findings``: what the rules found, one finding in full, acknowledge, resolve, comment."""
+"""``trueline findings``: what the rules found, one finding in full, its history, and what people do to it."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-_JSON = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
-_WHO = Annotated[str, typer.Option("--by", metavar="NAME", envvar="USER", help="Who does it.")]
-_WHY = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why.")]
+from trueline.monitor.cli.output import By, Json, Why, ago, print_json, table
+from trueline.monitor.cli.since import check_since
+
 _ID = Annotated[str, typer.Argument(metavar="ID", help="The finding's id, or its beginning.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     findings = typer.Typer(
-        help="What the rules found. Exit status: 0, 1 if there is no such finding, 2 if the monitor cannot "
-        "be asked."
+        help="What the rules found. Without a command: list what is not resolved. Exit status: 0, 1 if there "
+        "is no such finding (with --fail: if there is any), 2 if the monitor cannot be asked or refuses, 3 "
+        "if somebody else has acknowledged it already."
     )
     findings.callback(invoke_without_command=True)(list_findings)
+    findings.command("list")(list_findings)
     findings.command("show")(show)
+    findings.command("history")(history)
     findings.command("ack")(acknowledge)
     findings.command("resolve")(resolve)
+    findings.command("reopen")(reopen)
     findings.command("comment")(comment)
     app.add_typer(findings, name="findings")
 
@@ -31,15 +34,33 @@ def list_findings(
     context: typer.Context,
     state: Annotated[
         list[str] | None,
-        typer.Option(help="open, acknowledged, reopened, resolved, or active for the first three."),
+        typer.Option(
+            help="open, acknowledged, reopened, resolved, active (all but resolved; default) or all."
+        ),
     ] = None,
     rule: Annotated[list[str] | None, typer.Option(help="A rule's id.")] = None,
     severity: Annotated[list[str] | None, typer.Option(help="critical, error, warning or info.")] = None,
     environment: Annotated[str | None, typer.Option(help="An environment.")] = None,
     service: Annotated[str | None, typer.Option(help="A service.")] = None,
-    since: Annotated[str | None, typer.Option(help="Last seen since then: 24h, or a time.")] = None,
+    table_: Annotated[str | None, typer.Option("--table", metavar="TABLE", help="A table.")] = None,
+    identity: Annotated[
+        str | None, typer.Option(metavar="VALUE", help="Whose data; hashed here, never sent as it is.")
+    ] = None,
+    domain: Annotated[str, typer.Option(help="The identity's domain.")] = "user",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="The services declare the domain plain: send the value as it is.")
+    ] = False,
+    incident: Annotated[str | None, typer.Option(metavar="ID", help="An incident.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Last seen since then: 24h, or a time.", callback=check_since)
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="First seen before then: 24h, or a time.", callback=check_since)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many, at most.")] = 50,
-    as_json: _JSON = False,
+    cursor: Annotated[str | None, typer.Option(help="The next page, as the last one said.")] = None,
+    fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 if there is any, for checks.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List findings, last seen first."""
     if context.invoked_subcommand is not None:
@@ -47,26 +68,34 @@ def list_findings(
     from trueline.monitor.cli.client import ask
 
     chosen = {
-        "state": state,
+        "state": [one for one in state or ["active"] if one != "all"],
         "rule": rule,
         "severity": severity,
         "environment": environment,
         "service": service,
+        "table": table_,
+        "identity": _exported(identity, domain) if identity and not plain else identity,
+        "plain": plain and identity is not None,
+        "incident": incident,
         "since": since,
+        "until": until,
         "limit": limit,
+        "cursor": cursor,
     }
     answer = ask("GET", "/api/v1/findings", params={name: value for name, value in chosen.items() if value})
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
-        return
-    _table(answer)
+        print_json(answer)
+    else:
+        _list(answer, only_active=not state)
+    if fail and answer["items"]:
+        raise typer.Exit(1)
 
 
-def show(finding_id: _ID, as_json: _JSON = False) -> None:
+def show(finding_id: _ID, as_json: Json = False) -> None:
     """Print one finding in full, with its evidence."""
     finding = _find(finding_id)
     if as_json:
-        typer.echo(json.dumps(finding, indent=2))
+        print_json(finding)
         return
     from trueline.monitor.cli.console import make_console
     from trueline.monitor.render import render_finding
@@ -74,27 +103,86 @@ def show(finding_id: _ID, as_json: _JSON = False) -> None:
     render_finding(finding, make_console())
 
 
-def acknowledge(finding_id: _ID, by: _WHO = "", why: _WHY = "") -> None:
-    """Take a finding on."""
-    _change(finding_id, "acknowledge", by, why)
+def history(finding_id: _ID, as_json: Json = False) -> None:
+    """Print all that happened to a finding: who, when, why."""
+    from trueline.monitor.cli.client import ask
+
+    answer = ask("GET", f"/api/v1/findings/{_find(finding_id)['id']}/history")
+    if as_json:
+        print_json(answer)
+        return
+    table(
+        ("when (UTC)", "what", "by", "why"),
+        (
+            (
+                event["at"][:19].replace("T", " "),
+                event["action"].replace("_", " "),
+                event["who"],
+                event["why"],
+            )
+            for event in answer["items"]
+        ),
+    )
 
 
-def resolve(finding_id: _ID, by: _WHO = "", why: _WHY = "") -> None:
+def acknowledge(finding_id: _ID, by: By = "", why: Why = "", as_json: Json = False) -> None:
+    """Take a finding on, so that others know."""
+    _change(finding_id, "acknowledge", by, why, as_json)
+
+
+def resolve(finding_id: _ID, by: By = "", why: Why = "", as_json: Json = False) -> None:
     """Say that a finding is mended; it reopens when it is seen again."""
-    _change(finding_id, "resolve", by, why)
+    _change(finding_id, "resolve", by, why, as_json)
 
 
-def comment(finding_id: _ID, text: Annotated[str, typer.Argument(help="The remark.")], by: _WHO = "") -> None:
-    """Add a remark to a finding."""
-    _change(finding_id, "comment", by, text)
+def reopen(finding_id: _ID, by: By = "", why: Why = "", as_json: Json = False) -> None:
+    """Say that a finding was not mended after all."""
+    _change(finding_id, "reopen", by, why, as_json)
 
 
-def _change(finding_id: str, verb: str, who: str, why: str) -> None:
+def comment(
+    finding_id: _ID,
+    text: Annotated[str, typer.Argument(help="The remark.")],
+    by: By = "",
+    as_json: Json = False,
+) -> None:
+    """Add a remark to a finding's history."""
+    _change(finding_id, "comment", by, text, as_json)
+
+
+def _change(finding_id: str, verb: str, who: str, why: str, as_json: bool) -> None:
+    import uuid
+
     from trueline.monitor.cli.client import ask
 
     found = _find(finding_id)
-    finding = ask("POST", f"/api/v1/findings/{found['id']}/{verb}", body={"who": who, "why": why})
-    typer.echo(f"finding {finding['id']} is {finding['state']}")
+    body = {"who": who, "why": why, "request_id": uuid.uuid4().hex}
+    finding = ask("POST", f"/api/v1/findings/{found['id']}/{verb}", body=body)
+    if as_json:
+        print_json(finding)
+    elif verb == "comment":
+        typer.echo(f"finding {finding['id']}: comment added")
+    elif finding["changed"]:
+        typer.echo(f"finding {finding['id']} is {finding['state']}")
+    elif finding["acknowledged_by"]:
+        typer.echo(f"finding {finding['id']} was acknowledged by {finding['acknowledged_by']} already")
+    else:
+        typer.echo(f"finding {finding['id']} is {finding['state']} already: nothing was changed")
+    if verb == "acknowledge" and not finding["changed"] and finding["acknowledged_by"] not in ("", who):
+        raise typer.Exit(3)
+
+
+def _exported(value: str, domain: str) -> str:
+    """The value under which services export an identity; hashes are left as they are."""
+    import re
+
+    if re.fullmatch("[0-9a-f]{32}", value):
+        return value
+    from trueline.instrumentation.identity import IdentityHasher, canonicalize
+    from trueline.monitor.settings import load_settings
+
+    secret = load_settings().hash_secret
+    return IdentityHasher(secret.get_secret_value() if secret else None).export(domain, canonicalize(value))
 
 
 def _find(finding_id: str) -> dict[str, Any]:
@@ -118,24 +206,29 @@ def _find(finding_id: str) -> dict[str, Any]:
     return found
 
 
-def _table(answer: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from trueline.monitor.cli.console import make_console
-
+def _list(answer: dict[str, Any], *, only_active: bool) -> None:
     if not answer["items"]:
-        typer.echo("no findings")
+        typer.echo("no findings" + (" are open; --state all shows resolved ones too" if only_active else ""))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("id", "severity", "state", "last seen", "count"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("what", overflow="fold")
-    for item in answer["items"]:
-        seen = item["last_seen"][:19].replace("T", " ")
-        # Text: what services say is never taken for markup.
-        what = Text(f"{item['rule']}: {item['summary']}")
-        table.add_row(item["id"], item["severity"], item["state"], seen, str(item["count"]), what)
-    make_console().print(table)
+    table(
+        ("id", "severity", "state", "last seen", "count", "what"),
+        (
+            (
+                item["id"],
+                item["severity"],
+                _state(item),
+                ago(item["last_seen"]),
+                str(item["count"]),
+                f"{item['rule']}: {item['summary']}",
+            )
+            for item in answer["items"]
+        ),
+    )
+    typer.echo("\none in full: trueline findings show ID")
     if answer["next"]:
-        typer.echo("there are more: --limit, or a filter")
+        typer.echo(f"there are more: --limit, a filter, or --cursor {answer['next']}")
+
+
+def _state(item: dict[str, Any]) -> str:
+    said = f"{item['state']} by {item['acknowledged_by']}" if item["acknowledged_by"] else str(item["state"])
+    return f"{said}, silenced" if item["silenced_by"] else said

@@ -47,12 +47,10 @@ def last_write(
 
 def _hashed(identity: str, domain: str) -> dict[str, str]:
     """The value as services export it, and which secret made it."""
-    from trueline.instrumentation.identity import IdentityHasher, canonicalize
-    from trueline.monitor.settings import load_settings
+    from trueline.monitor.cli.hashing import exported
 
-    secret = load_settings().hash_secret
-    hasher = IdentityHasher(secret.get_secret_value() if secret else None)
-    return {"identity": hasher.export(domain, canonicalize(identity)), "key_id": hasher.key_id}
+    value, key_id = exported(identity, domain)
+    return {"identity": value, "key_id": key_id}
 
 
 def _print(answer: dict[str, Any]) -> None:

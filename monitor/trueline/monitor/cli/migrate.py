@@ -26,6 +26,7 @@ def migrate(
     from trueline.monitor.settings import load_settings
     from trueline.monitor.store.client import open_store
     from trueline.monitor.store.migrate import migrate as apply
+    from trueline.monitor.store.retention import set_retention
 
     settings = load_settings({"data_dir": data_dir, "clickhouse_url": clickhouse_url, "database": database})
     store = open_store(settings.store)
@@ -33,6 +34,8 @@ def migrate(
         applied = apply(store)
         for migration in applied:
             typer.echo(f"applied {migration.label}")
+        for table in set_retention(store, settings):
+            typer.echo(f"changed the retention of {table}")
         typer.echo(f"{store.description}: {len(applied)} migrations applied, the schema is up to date.")
     finally:
         store.close()

@@ -1,40 +1,42 @@
-"""``trueline rules``: which rules there are, whether files are right, and whether their tests pass."""
+"""``trueline rules``: which rules there are, how they do, and what one says in full."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-if TYPE_CHECKING:
-    from trueline.monitor.engine.rule import Rule
-    from trueline.monitor.store.client import Store
+from trueline.monitor.cli.output import ago
+from trueline.monitor.cli.rule_files import check, run_tests
+from trueline.monitor.cli.rule_history import history
+from trueline.monitor.cli.rule_work import run_backtest, run_explain
 
-_PATHS = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="[PATH]...", help="Rule files or folders; the shipped rules if none is given."),
-]
+if TYPE_CHECKING:
+    from rich.text import Text
+
+JSON = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
+_HELP: Final = (
+    "The rules. Exit status: 0; 1 if a rule's test fails; 2 for a file that cannot be used and for a "
+    "monitor that cannot be asked; 3 if a backtest did not come to its end."
+)
+_STYLE: Final = {"running": "green", "failing": "bold red", "waiting": "yellow", "off": "dim"}
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    rules = typer.Typer(
-        help="The rules. Exit status: 0, 1 if a rule's test fails, 2 for a file that cannot be used and for "
-        "a monitor that cannot be asked.",
-        no_args_is_help=True,
-    )
+    rules = typer.Typer(help=_HELP, no_args_is_help=True)
     rules.command("list")(list_rules)
+    rules.command("show")(show)
+    rules.command("history")(history)
     rules.command("check")(check)
     rules.command("test")(run_tests)
+    rules.command("backtest")(run_backtest)
+    rules.command("explain")(run_explain)
     app.add_typer(rules, name="rules")
 
 
-def list_rules(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the API's JSON.")] = False,
-) -> None:
+def list_rules(as_json: JSON = False) -> None:
     """List the rules of the running monitor and how they do."""
     from trueline.monitor.cli.client import ask
 
@@ -43,95 +45,69 @@ def list_rules(
         typer.echo(json.dumps(answer, indent=2))
         return
     from rich.table import Table
-    from rich.text import Text
 
     from trueline.monitor.cli.console import make_console
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("rule", "version", "severity", "state", "active findings"):
+    for title in ("rule", "version", "severity", "state", "evaluated", "active findings"):
         table.add_column(title, no_wrap=True)
     table.add_column("title", overflow="fold")
     for rule in answer["items"]:
-        said = Text(f"{rule['title']}" + (f" ({rule['error']})" if rule["error"] else ""))
-        number = str(rule["active_findings"])
-        table.add_row(rule["id"], str(rule["version"]), rule["severity"], rule["state"], number, said)
+        state = (
+            f"[{_STYLE.get(rule['state'], '')}]{rule['state']}[/]"
+            if rule["state"] in _STYLE
+            else rule["state"]
+        )
+        table.add_row(
+            rule["id"],
+            str(rule["version"]),
+            rule["severity"],
+            state,
+            ago(rule["last_run"]) if rule["last_run"] else "never",
+            str(rule["active_findings"]),
+            _title(rule),
+        )
     make_console().print(table)
     for problem in answer["problems"]:
         typer.echo(f"cannot be used: {problem}", err=True)
 
 
-def check(paths: _PATHS = None) -> None:
-    """Read rule files and say what is wrong with them, with file, line and column."""
-    rules = _load(paths)
-    typer.echo(f"{len(rules)} rule{'' if len(rules) == 1 else 's'}: all can be used")
+def _title(rule: dict[str, Any]) -> Text:
+    """The title, and what is the matter with the rule."""
+    from rich.text import Text
+
+    notes = [rule["error"]] if rule["error"] else []
+    if rule["absent"]:
+        notes.append(f"cannot fire: nothing arrived in {', '.join(rule['absent'])} for 24 hours")
+    if number := rule["excepted"]:
+        notes.append(f"{number} group{'' if number == 1 else 's'} excepted")
+    if rule["overridden_in"]:
+        notes.append(f"overridden in {rule['overridden_in']}")
+    return Text(rule["title"] + (f" ({'; '.join(notes)})" if notes else ""))
 
 
-def run_tests(
-    paths: _PATHS = None,
-    only: Annotated[list[str] | None, typer.Option("--rule", help="Only the rule with this id.")] = None,
+def show(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="The id of an installed rule.")],
+    as_json: JSON = False,
 ) -> None:
-    """Run the tests in rule files on a store of their own, in a temporary folder."""
-    import tempfile
+    """Show one rule in full: why it is there, how it decides, its parameters, and how it does."""
+    from trueline.monitor.cli.client import ask
 
-    from trueline.monitor.settings import StoreSettings
-    from trueline.monitor.store.client import open_store
-    from trueline.monitor.store.migrate import migrate
+    answer = ask("GET", f"/api/v1/rules/{rule}")
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    from rich.markdown import Markdown
 
-    rules = [rule for rule in _load(paths) if not only or rule.id in only]
-    unknown = sorted(set(only or ()) - {rule.id for rule in rules})
-    if unknown:
-        raise typer.BadParameter(f"there is no rule {unknown[0]}", param_hint="--rule")
-    with tempfile.TemporaryDirectory(prefix="trueline-rules-") as folder:
-        store = open_store(StoreSettings(data_dir=Path(folder)))
-        try:
-            migrate(store)
-            failed = sum(_test(rule, store) for rule in rules)
-        finally:
-            store.close()
-    if failed:
-        typer.echo(f"{failed} failed", err=True)
-        raise typer.Exit(1)
+    from trueline.monitor.cli.console import make_console
+    from trueline.monitor.engine.rule_reference import describe_definition
 
-
-def _load(paths: list[Path] | None) -> list[Rule]:
-    """The rules; RuleFileError, after all problems have been printed, where a file cannot be used."""
-    from trueline.monitor.engine.load import RuleFileError, load_rules
-    from trueline.monitor.resources import rule_paths
-
-    loaded = load_rules(rule_paths(paths or []))
-    if loaded.problems:
-        for problem in loaded.problems[1:]:
-            typer.echo(f"trueline: {problem}", err=True)
-        raise RuleFileError(list(loaded.problems[:1]))
-    return list(loaded.rules)
-
-
-def _test(rule: Rule, store: Store) -> int:
-    """Run one rule's tests, print how they went, and return how many failed."""
-    from datetime import UTC, datetime
-
-    from trueline.monitor.engine.evaluate import select
-    from trueline.monitor.engine.rule_rows import TOUCHED_TABLES
-    from trueline.monitor.engine.rule_tests import run_rule_tests
-
-    def query(sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return store.query_read_only(sql, parameters).dicts()
-
-    def clear() -> None:
-        for table in TOUCHED_TABLES:
-            store.command(f"TRUNCATE TABLE {table}")
-
-    results = run_rule_tests(
-        rule,
-        query=lambda _, parameters: select(rule, parameters, query),
-        insert=store.insert,
-        clear=clear,
-        now=datetime.now(UTC),
-    )
-    failed = [result for result in results if not result.passed]
-    typer.echo(f"{rule.id}: {len(results) - len(failed)} of {len(results)} tests pass")
-    for result in failed:
-        typer.echo(f"  FAILED {result.name}", err=True)
-        for problem in result.problems:
-            typer.echo(f"    {problem}", err=True)
-    return len(failed)
+    console = make_console()
+    console.print(_title(answer))
+    ran = f"evaluated {ago(answer['last_run'])}" if answer["last_run"] else "not evaluated yet"
+    number = answer["active_findings"]
+    found = f"{number} active finding{'' if number == 1 else 's'}"
+    console.print(f"state {answer['state']}, {ran}, {found}\n")
+    text = describe_definition(answer["definition"], answer["parameters"])
+    # Markdown is drawn for a terminal; in a pipe its source reads better.
+    console.print(Markdown(text)) if console.is_terminal else typer.echo(text)

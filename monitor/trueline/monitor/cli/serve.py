@@ -39,7 +39,7 @@ def serve(
     ] = None,
     rules: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR", help="Folder of rule files; may be repeated. [TRUELINE_RULES]"),
+        typer.Option(metavar="DIR", help="Rules beside the shipped ones; may be repeated. [TRUELINE_RULES]"),
     ] = None,
     config: Annotated[
         list[Path] | None,

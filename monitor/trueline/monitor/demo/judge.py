@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Finding = Mapping[str, Any]
@@ -30,12 +30,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class IncidentResult:
-    """One incident: the finding's id, and seconds from the last request to it; None where none came."""
+    """One incident: the finding's id, and seconds from the last request to it; None where none came.
+
+    ``consequences`` are the ids and rules of what the monitor tells of as following from it.
+    """
 
     place: Place
     title: str
     finding: str | None
     seconds: float | None
+    consequences: tuple[tuple[str, str], ...] = ()
 
     @property
     def right(self) -> bool:
@@ -85,6 +89,9 @@ class Verdict:
                     "found": result.finding is not None,
                     "finding": result.finding,
                     "seconds": result.seconds,
+                    "consequences": [
+                        {"finding": finding, "rule": rule} for finding, rule in result.consequences
+                    ],
                 }
                 for result in self.incidents
             ],
@@ -107,12 +114,15 @@ def judge(
     incidents: Iterable[tuple[Place, str, float | None]],
     twins: Iterable[tuple[Place, str, str]],
     findings: Sequence[Finding],
+    together: Iterable[Sequence[str]] = (),
 ) -> Verdict:
     """Compare.
 
     ``incidents`` are (place, title, seconds until it was first seen), ``twins`` (place, title, why it is
-    benign), ``findings`` all that the monitor has. Each incident is one finding: a second one on its
-    place is unexpected. Twins that share a place share the blame.
+    benign), ``findings`` all that the monitor has, ``together`` the ids of those that it tells of as one,
+    the likely cause first. Each incident is one finding, and what the monitor says follows from it: a second
+    one on its place, or one whose cause it sees elsewhere, is unexpected. Twins that share a place share the
+    blame.
     """
     left = list(findings)
 
@@ -130,6 +140,21 @@ def judge(
     listed = list(twins)
     for place, _, _ in sorted(listed, key=lambda twin: twin[0].table is None):
         silent.setdefault(place, take(place))
+    follows = {one: ids[0] for ids in together for one in ids[1:]}
+    places = {result.place for result in found}
+
+    def consequences(cause: str | None) -> tuple[tuple[str, str], ...]:
+        taken = [
+            finding
+            for finding in left
+            if cause is not None
+            and follows.get(finding["id"]) == cause
+            and not any(place.holds(finding) for place in places)
+        ]
+        left[:] = [finding for finding in left if finding not in taken]
+        return tuple((finding["id"], finding["rule"]) for finding in taken)
+
+    found = [replace(result, consequences=consequences(result.finding)) for result in found]
     return Verdict(
         tuple(found),
         tuple(TwinResult(place, title, why, silent[place]) for place, title, why in listed),

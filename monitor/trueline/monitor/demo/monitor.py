@@ -60,10 +60,17 @@ class DemoMonitor:
 
     def findings(self) -> list[Finding]:
         """All findings there are."""
-        items: list[Finding] = []
+        return self._all("/api/v1/findings")
+
+    def together(self) -> list[list[str]]:
+        """The ids of findings that are told of as one incident, the likely cause first."""
+        return [list(incident["findings"]) for incident in self._all("/api/v1/incidents")]
+
+    def _all(self, path: str) -> list[Any]:
+        items: list[Any] = []
         cursor: str | None = None
         while True:
-            page = self._get("/api/v1/findings", {"cursor": cursor} if cursor else {})
+            page = self._get(path, {"cursor": cursor} if cursor else {})
             items += page["items"]
             cursor = page["next"]
             if cursor is None:
@@ -94,12 +101,14 @@ class DemoMonitor:
                     missing.discard((row["environment"], row["application"], row["service"]))
             time.sleep(LOOK_SECONDS)
 
-    def wait_until_judged(self, played: datetime) -> None:
-        """Wait until every rule has judged all that services had to tell at the time ``played``."""
+    def wait_until_judged(self, played: datetime, rules: Collection[str] = ()) -> None:
+        """Wait until these rules, or all, have judged what services had to tell at the time ``played``."""
         deadline = time.monotonic() + JUDGE_SECONDS
         arrived = played + timedelta(seconds=ARRIVAL_SECONDS)
         while behind := [
-            rule for rule in self._get("/api/v1/rules", {})["items"] if not _covers(rule, arrived)
+            rule
+            for rule in self._get("/api/v1/rules", {})["items"]
+            if (not rules or rule["id"] in rules) and not _covers(rule, arrived)
         ]:
             if time.monotonic() > deadline:
                 names = ", ".join(f"{rule['id']} {rule['error']}".strip() for rule in behind)

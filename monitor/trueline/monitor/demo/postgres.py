@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from trueline.monitor.demo.processes import uninterrupted
@@ -122,6 +122,10 @@ def _socket(server: PostgresServer) -> str:
     return str(server.get_postmaster_info().socket_dir)
 
 
+#: Words of the line that says what is the matter; psql follows it with a question to the reader.
+_TELLING: Final = ("FATAL", "ERROR", " failed: ")
+
+
 def _reason(output: str) -> str:
     lines = output.strip().splitlines() or ["no reason given"]
-    return next((line for line in lines if "FATAL" in line or "ERROR" in line), lines[-1])
+    return next((line for line in lines if any(word in line for word in _TELLING)), lines[-1])

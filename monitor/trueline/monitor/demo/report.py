@@ -14,7 +14,7 @@ from rich.table import Table
 from trueline.monitor.demo.judge import Verdict
 
 #: Columns of the tables where the output is no terminal.
-PIPED_WIDTH = 118
+PIPED_WIDTH = 126
 
 
 class Report:
@@ -69,7 +69,8 @@ def _incidents(verdict: Verdict) -> Table:
     table.add_column("application")
     table.add_column("expected")
     table.add_column("found")
-    table.add_column("seconds to the finding", justify="right")
+    table.add_column("seconds", justify="right")
+    table.add_column("what follows from it")
     for result in verdict.incidents:
         table.add_row(
             result.title,
@@ -77,6 +78,7 @@ def _incidents(verdict: Verdict) -> Table:
             result.place.rule,
             "[green]found[/]" if result.right else "[bold red]nothing[/]",
             "" if result.seconds is None else f"{result.seconds:.1f}",
+            ", ".join(sorted({rule for _, rule in result.consequences})),
         )
     return table
 

@@ -83,6 +83,7 @@ DEPLOYMENTS: Mapping[str, Deployment] = {
         {
             "DATABASE_SHARDS": "db:madrid_1 db:madrid_2",
             "ENRICHMENT": "best_effort",
+            "ACKNOWLEDGE": "on_success",
             "WRITE_KEYS": "user_id",
             "READ_KEY": "either",
         },

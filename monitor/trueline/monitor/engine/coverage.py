@@ -125,7 +125,7 @@ def needs_of(rule: Rule, error: str = "") -> RuleNeeds:
         needs_ai="ai_calls" in tables or any(name.startswith("gen_ai.") for name in attributes),
         skips_tests="process_kind != 'test'" in definition.query,
         ignored_environments=tuple(map(str, ignored)) if isinstance(ignored, list | tuple) else (),
-        on=definition.status == "stable",
+        on=rule.enabled,
         error=error,
     )
 
@@ -261,7 +261,7 @@ _NOT_OURS: Final = {
     Sends.LOGS: Cause.ONLY_LOGS,
 }
 _STATEMENT_TABLES: Final = {"statements", "statements_resolved", "transactions"} | {
-    "identity_statements", "identity_uses", "access", "databases",
+    "identity_statements", "identity_uses", "identity_arrivals", "access", "databases",
 }  # fmt: skip
 _STATEMENT: Final = frozenset(
     name

@@ -1,32 +1,34 @@
-"""One evaluation: a rule's query over one window, its rows as sightings, the sightings as findings."""
+"""One evaluation: a rule's query over one window, and its rows as sightings."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from trueline.monitor.engine.finding import (
-    MAX_IDS,
-    Event,
-    Finding,
-    Sighting,
-    State,
-    Texts,
-    finding_id,
-    joined,
-    merge,
-    opened,
-)
-from trueline.monitor.engine.ports import Findings, Query
-from trueline.monitor.engine.rule import ROW_COLUMNS, Rule
+from trueline.monitor.engine.exceptions import sift
+from trueline.monitor.engine.finding import Sighting, finding_id, joined
+from trueline.monitor.engine.ports import Query
+from trueline.monitor.engine.record import apply as apply
+from trueline.monitor.engine.rule import CANDIDATES, ROW_COLUMNS, Rule
 from trueline.monitor.engine.windows import Window
 from trueline.monitor.errors import TruelineError
 
 _TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S.%f"
+
+
+#: A trigger's last words: at most so many candidates, in no order that would say which ones matter.
+_AT_MOST: Final = re.compile(r"(?<!\w)LIMIT\s+(\d+)\s*$", re.IGNORECASE)
+_ORDERED: Final = re.compile(r"\bORDER\s+BY\b[^()]*$", re.IGNORECASE)
+#: Windows of up to so many intervals are judged whatever the number of candidates: they get no shorter.
+_SHORT: Final = 4
+
+
+class CandidatesError(TruelineError):
+    """A trigger found as many candidates as it returns at most: some would not be judged."""
 
 
 class RuleRowError(TruelineError):
@@ -42,23 +44,64 @@ def parameters(rule: Rule, window: Window) -> dict[str, Any]:
     }
 
 
-def evaluate(rule: Rule, window: Window, query: Query) -> list[Sighting]:
-    """Run the rule over the window; raises TruelineError where the query fails or a row makes no sense."""
-    rows = select(rule, parameters(rule, window), query)
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one evaluation shows: sightings, one a group, and by exception (its number from 0) the ids of the
+    findings that it keeps from being made.
+    """
+
+    sightings: list[Sighting]
+    excepted: Mapping[int, frozenset[str]]
+
+
+def evaluate(rule: Rule, window: Window, query: Query) -> Evaluation:
+    """Run the rule over the window; raises TruelineError where the query fails or a row makes no sense.
+
+    Also where the trigger reaches its LIMIT and the window is long (much to catch up): halves of it have
+    fewer candidates.
+    """
+    whole = window.end - window.start > _SHORT * rule.definition.interval
+    sifted = sift(rule.definition.exceptions, select(rule, parameters(rule, window), query, whole=whole))
     found: dict[str, Sighting] = {}
-    for row in rows:
-        if _is_excepted(rule, row):
-            continue
+    for row in sifted.rows:
         one = sighting(rule, row)
         found[one.finding_id] = combine(found[one.finding_id], one) if one.finding_id in found else one
-    return list(found.values())
+    excepted = {
+        number: frozenset(sighting(rule, row).finding_id for row in rows)
+        for number, rows in sifted.taken.items()
+    }
+    return Evaluation(list(found.values()), excepted)
 
 
-def select(rule: Rule, bound: Mapping[str, Any], query: Query) -> list[dict[str, Any]]:
-    """The rule's rows; none, at little cost, where its trigger finds nothing that could matter."""
-    if rule.trigger is not None and not query(rule.trigger.sql, bound):
+def select(
+    rule: Rule, bound: Mapping[str, Any], query: Query, *, whole: bool = False
+) -> list[dict[str, Any]]:
+    """The rule's rows; none, at little cost, where its trigger finds nothing that could matter.
+
+    The trigger's rows are the query's candidates. As parameters, not as a subquery: the engine would work
+    that out again wherever the query names it, and could not use it to skip what need not be read. With
+    ``whole`` none may be missing: raises CandidatesError where the trigger's LIMIT may have left some out.
+    """
+    if rule.trigger is None:
+        return query(rule.query.sql, bound)
+    found = query(rule.trigger.sql, bound)
+    if not found:
         return []
-    return query(rule.query.sql, bound)
+    most = _AT_MOST.search(rule.trigger.sql) if whole and rule.definition.type == "event" else None
+    if most and len(found) >= int(most[1]) and not _ORDERED.search(rule.trigger.sql[: most.start()]):
+        raise CandidatesError(
+            f"rule {rule.id} has {len(found)} candidates in this window, "
+            "as many as its trigger returns at most"
+        )
+    return query(rule.query.sql, {**bound, **candidates(rule, found)})
+
+
+def candidates(rule: Rule, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The trigger's rows as the query's parameters; empty lists where it found none."""
+    if not found:
+        return {name: [] for name in rule.query.parameters if name.partition("_")[0] == CANDIDATES}
+    columns = {f"{CANDIDATES}_{name}": [row[name] for row in found] for name in found[0]}
+    return {CANDIDATES: [tuple(row.values()) for row in found], **columns}
 
 
 def sighting(rule: Rule, row: Mapping[str, Any]) -> Sighting:
@@ -84,6 +127,9 @@ def sighting(rule: Rule, row: Mapping[str, Any]) -> Sighting:
             services=_ids(row.get("services") or [row.get("service", "")]),
             versions=_ids(row.get("versions") or [row.get("version", "")]),
             facts={name: _plain(value) for name, value in row.items() if name not in ROW_COLUMNS},
+            absent=(_moment(row["absent_from"]), _moment(row["absent_until"]))
+            if "absent_from" in row and "absent_until" in row
+            else None,
         )
     except (TypeError, ValueError) as error:
         raise RuleRowError(f"rule {rule.id} returned a row that cannot be read: {error}") from None
@@ -101,94 +147,6 @@ def combine(first: Sighting, second: Sighting) -> Sighting:
         occurrences=joined(first.occurrences, second.occurrences),
         services=joined(first.services, second.services),
         versions=joined(first.versions, second.versions),
-    )
-
-
-def apply(
-    rule: Rule, sightings: Sequence[Sighting], window: Window, findings: Findings, now: datetime
-) -> list[Finding]:
-    """Turn sightings into findings and store them; returns those that were opened or changed.
-
-    Idempotent: the same sightings again change nothing, be it that windows overlap or that the process died
-    half-way. Occurrences are stored last, so whatever was not finished is done again.
-    """
-    if not sightings:
-        return []
-    by_id = {one.finding_id: one for one in sightings}
-    changed: list[Finding] = []
-    events: list[Event] = []
-    with findings.changing():
-        known = findings.load(list(by_id))
-        fresh = findings.unseen({one: seen.occurrences for one, seen in by_id.items()})
-        counts = findings.occurrence_counts(list(by_id))
-        for one, seen in by_id.items():
-            alone = _finding(rule, seen, window, now)
-            before = known.get(one)
-            if before is None:
-                after, made = alone, [opened(alone)]
-            else:
-                total = counts.get(one, 0) + len(fresh.get(one, ()))
-                after, made = merge(before, alone, fresh=bool(fresh.get(one)), total=total)
-            if after is not before:
-                changed.append(replace(after, texts=_texts(rule, seen, after)))
-                events.extend(made)
-        findings.save(changed, events)
-    findings.copy_evidence(changed)
-    findings.add_occurrences({one: ids for one, ids in fresh.items() if ids})
-    return changed
-
-
-def _finding(rule: Rule, seen: Sighting, window: Window, now: datetime) -> Finding:
-    """The finding as this sighting alone would make it."""
-    return Finding(
-        id=seen.finding_id,
-        rule=rule.id,
-        rule_version=rule.definition.version,
-        rule_revision=rule.revision,
-        title=rule.definition.title,
-        severity=rule.definition.severity,
-        state=State.OPEN,
-        environment=str(seen.facts.get("environment", "")),
-        application=str(seen.facts.get("application", "")),
-        service=seen.services[0] if seen.services else "",
-        services=seen.services,
-        versions=seen.versions,
-        group=seen.group,
-        facts=seen.facts,
-        texts=Texts("", "", "", "", ""),
-        first_seen=seen.first_seen,
-        last_seen=seen.last_seen,
-        opened_at=now,
-        last_arrival_at=window.end,
-        updated_at=now,
-        resolved_at=None,
-        resolved_by=None,
-        count=seen.count,
-        value=seen.value,
-        trace_ids=seen.trace_ids[:MAX_IDS],
-        span_ids=seen.span_ids[:MAX_IDS],
-    )
-
-
-def _texts(rule: Rule, seen: Sighting, finding: Finding) -> Texts:
-    """The rule's texts on the latest row, with the finding's own counts and times."""
-    values = {
-        **seen.facts,
-        "params": rule.parameters,
-        "first_seen": finding.first_seen,
-        "last_seen": finding.last_seen,
-        "count": finding.count,
-        "value": finding.value,
-        "trace_ids": list(finding.trace_ids),
-        "span_ids": list(finding.span_ids),
-    }
-    return Texts(**{name: template.render(values) for name, template in rule.templates.items()})
-
-
-def _is_excepted(rule: Rule, row: Mapping[str, Any]) -> bool:
-    return any(
-        all(fnmatchcase(str(row.get(name, "")), pattern) for name, pattern in exception.match.items())
-        for exception in rule.definition.exceptions
     )
 
 

@@ -7,30 +7,31 @@ text but the tree, written out again. The store then runs it read-only and under
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import sqlglot
 from sqlglot import Token, TokenType, exp
-from sqlglot.errors import ParseError, TokenError
+from sqlglot.errors import ParseError
 
+from trueline.monitor.engine.fence_tokens import FenceError, check_calls, position, read_tokens
+from trueline.monitor.engine.parameters import PARAMETER_TYPES, is_parameter_type
+
+__all__ = ["PARAMETER_TYPES", "RULE_TABLES", "FenceError", "FencedQuery", "fence", "is_parameter_type"]
 # The parser tells each shifted array index and each statement that it does not know; what matters is raised.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 #: What a rule may read. ``statements`` is not here: its outcome is not final, the resolved view's is.
 RULE_TABLES: Final = frozenset(
     {
-        *("statements_resolved", "identity_uses", "transactions", "entries", "ai_calls", "databases"),
-        *("otel_logs", "declarations", "declarations_in_force"),
-    }
-)
-#: Types that a query parameter may have. Identifier is not here: it would name a table at run time.
-PARAMETER_TYPES: Final = frozenset(
-    {
-        *(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)),
-        *("Float32", "Float64", "String", "Bool", "DateTime", "DateTime64(3)", "DateTime64(9)"),
+        *("statements_resolved", "identity_uses", "identity_arrivals", "transactions", "entries", "ai_calls"),
+        *("access", "traffic", "violations", "failed_statements", "exceptions", "otel_logs", "databases"),
+        *("declarations", "declarations_in_force", "open_writes", "settlements", "process_ends"),
+        "operation_counts",
     }
 )
 #: Scalar functions that reach outside the query's rows: files, network, dictionaries, tables, the server.
@@ -53,6 +54,9 @@ _DENIED_NAMES: Final = re.compile(
     | (global)?(not)?(null)?in(ignoreset)? | __\w+
     """
 )
+#: How often a query may read tables, with named queries put in wherever they are named: 30 definitions of two
+#: lines each can ask for a billion reads, and to plan them is not under the limit of time.
+MAX_READS: Final = 200
 #: Operands of IN that stand for values. Anything else there, a bare name above all, is read as a table.
 _VALUES: Final = (
     exp.Literal,
@@ -64,15 +68,6 @@ _VALUES: Final = (
     exp.Null,
     exp.Boolean,
 )
-
-
-class FenceError(ValueError):
-    """The query is refused. ``line`` and ``column`` count from 1 within the query's text; 0 is unknown."""
-
-    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
-        super().__init__(message)
-        self.line = line
-        self.column = column
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +86,37 @@ class FencedQuery:
 
 def fence(sql: str, tables: Collection[str] = RULE_TABLES) -> FencedQuery:
     """Prove that ``sql`` is one harmless SELECT over ``tables``; raises FenceError naming what is refused."""
-    _check_tokens(sql)
-    select = _parse(sql)
+    return _fenced(sql, frozenset(tables))
+
+
+@lru_cache(maxsize=256)
+def _fenced(sql: str, tables: frozenset[str]) -> FencedQuery:
+    tokens = read_tokens(sql)
+    _check_names(tokens)
+    select, read = _proved(sql, tokens, tables)
+    check_calls(tokens)
+    rendered = _written(select)
+    # What runs is this text. It is held to the same rules as the author's, and has to mean the same once
+    # more: where parser and writer do not agree with themselves, who knows what the engine makes of it.
+    tokens = read_tokens(rendered)
+    check_calls(tokens)
+    again, read_again = _proved(rendered, tokens, tables)
+    if _written(again) != rendered or read_again != read:
+        raise FenceError("the query cannot be written out again without doubt; write it more simply")
+    return FencedQuery(rendered, _columns(select), _parameters(select), frozenset(read))
+
+
+def _written(select: exp.Select) -> str:
+    """The tree as text."""
+    try:
+        return select.sql(dialect="clickhouse", comments=False)
+    except Exception as error:
+        raise FenceError(f"the query cannot be written out again: {type(error).__name__}") from None
+
+
+def _proved(sql: str, tokens: list[Token], tables: Collection[str]) -> tuple[exp.Select, set[str]]:
+    """The tree of a text with these words, every node of which is allowed, and the tables that it reads."""
+    select = _parse(sql, tokens)
     read: set[str] = set()
     for node in select.walk():
         _check_node(node)
@@ -102,13 +126,47 @@ def fence(sql: str, tables: Collection[str] = RULE_TABLES) -> FencedQuery:
             read.add(name)
     if not read:
         raise FenceError(f"the query reads no table; rules read {', '.join(sorted(tables))}")
-    rendered = select.sql(dialect="clickhouse", comments=False)
-    return FencedQuery(rendered, _columns(select), _parameters(select), frozenset(read))
+    if _reads(select, {}) > MAX_READS:
+        raise FenceError(
+            f"the query reads tables more than {MAX_READS} times, named queries put in where they are named"
+        )
+    return select, read
 
 
-def _parse(sql: str) -> exp.Select:
+def _reads(node: exp.Expr, known: dict[int, int]) -> int:
+    """How often tables are read: the engine puts in a named query wherever it is named."""
+    number = 0
+    for part in node.walk(prune=lambda one: isinstance(one, exp.With)):
+        if isinstance(part, exp.With):
+            # Its scalar queries run once; its named ones where they are named.
+            number += sum(_reads(one.this, known) for one in part.expressions if one.args.get("scalar"))
+        elif isinstance(part, exp.Table | exp.Column):
+            definition = _definition(part) if isinstance(part, exp.Table) or _is_operand(part) else None
+            if definition is None:
+                number += isinstance(part, exp.Table)
+            else:
+                if id(definition) not in known:
+                    known[id(definition)] = 0
+                    known[id(definition)] = _reads(definition.this, known)
+                number += known[id(definition)]
+        if number > MAX_READS * 1000:
+            break
+    return number
+
+
+def _is_operand(node: exp.Expr) -> bool:
+    """Whether a column's name stands on the right of IN, where it can mean a named query."""
+    parent = node.parent
+    while isinstance(parent, exp.Paren):
+        parent = parent.parent
+    return isinstance(parent, exp.In) and node is not parent.this
+
+
+def _parse(sql: str, tokens: list[Token]) -> exp.Select:
     try:
-        trees = [tree for tree in sqlglot.parse(sql, dialect="clickhouse") if tree is not None]
+        # The very words that were checked, and not split a second time: that costs a quarter of the proof.
+        parser = sqlglot.Dialect.get_or_raise("clickhouse").parser()
+        trees = [tree for tree in parser.parse(tokens, sql) if tree is not None]
     except (ParseError, RecursionError) as error:
         detail = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
         raise FenceError(
@@ -116,6 +174,9 @@ def _parse(sql: str) -> exp.Select:
             int(detail.get("line") or 0),
             int(detail.get("col") or 0),
         ) from None
+    except Exception as error:
+        # The parser indexes and unpacks arguments that may not be there: map('a') is an IndexError.
+        raise FenceError(f"the query cannot be parsed: {type(error).__name__} of the parser") from None
     if len(trees) != 1:
         raise FenceError(f"a rule is exactly one SELECT; this text holds {len(trees)} statements")
     if not isinstance(trees[0], exp.Select):
@@ -123,22 +184,14 @@ def _parse(sql: str) -> exp.Select:
     return trees[0]
 
 
-def _check_tokens(sql: str) -> None:
+def _check_names(tokens: list[Token]) -> None:
     """Refuse names by spelling, before a tree is made: a tree may hide how a name was quoted or called."""
-    try:
-        tokens = sqlglot.tokenize(sql, dialect="clickhouse")
-    except TokenError as error:
-        raise FenceError(f"the query cannot be read: {str(error).splitlines()[0]}") from None
     for token in tokens:
         if token.token_type in (TokenType.STRING, TokenType.IN) or not _DENIED_NAMES.fullmatch(token.text):
             continue
         raise FenceError(
-            f"{token.text} is not allowed in a rule: it reaches beyond the rule's rows", *_at(token)
+            f"{token.text} is not allowed in a rule: it reaches beyond the rule's rows", *position(token)
         )
-
-
-def _at(token: Token) -> tuple[int, int]:
-    return token.line, max(token.col - len(token.text) + 1, 1)
 
 
 def _position(node: exp.Expr) -> tuple[int, int]:
@@ -163,6 +216,8 @@ def _check_node(node: exp.Expr) -> None:
             raise FenceError(f"{source.sql('clickhouse')} is not a table", *_position(source))
     if isinstance(node, exp.Identifier | exp.Anonymous) and _DENIED_NAMES.fullmatch(node.name):
         raise FenceError(f"{node.name} is not allowed in a rule", *_position(node))
+    if isinstance(node, exp.Parameter | exp.SessionParameter):
+        raise FenceError("@ is not allowed in a rule: it reads the server's settings", *_position(node))
     if isinstance(node, exp.Values):
         raise FenceError("VALUES is not a table for rules", *_position(node))
 
@@ -187,9 +242,9 @@ def _real_table(node: exp.Table, tables: Collection[str]) -> str | None:
             "statements is not for rules; read statements_resolved, where outcomes are final",
             *_position(node),
         )
-    raise FenceError(
-        f"{name} is not a table for rules; there are {', '.join(sorted(tables))}", *_position(node)
-    )
+    close = difflib.get_close_matches(name, tables, n=1)
+    there = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(tables))}"
+    raise FenceError(f"{name} is not a table for rules; {there}", *_position(node))
 
 
 def _check_in(node: exp.In) -> None:
@@ -209,7 +264,17 @@ def _check_in(node: exp.In) -> None:
         )
 
 
+def _definition(node: exp.Expr) -> exp.CTE | None:
+    """The query by name that ``node`` means, if it means one."""
+    return next((one for one in _visible(node) if one.alias == node.name), None)
+
+
 def _visible_ctes(node: exp.Expr) -> Iterator[str]:
+    """Names of the queries by name that ``node`` can mean."""
+    return (definition.alias for definition in _visible(node))
+
+
+def _visible(node: exp.Expr) -> Iterator[exp.CTE]:
     """Queries by name that ``node`` can mean: of enclosing WITHs, defined before the place where it stands.
 
     A definition that reads its own name, or that of a later one, means the real table of that name: it must
@@ -226,7 +291,7 @@ def _visible_ctes(node: exp.Expr) -> Iterator[str]:
             if definition is child:
                 break
             if not definition.args.get("scalar") and isinstance(definition.this, exp.Query):
-                yield definition.alias
+                yield definition
         child = parent
 
 
@@ -252,9 +317,3 @@ def _parameters(select: exp.Select) -> dict[str, str]:
                 f"parameter {name} is declared as {found[name]} and as {declared}", *_position(node)
             )
     return found
-
-
-def is_parameter_type(declared: str) -> bool:
-    """Whether a query parameter may have this type: one of PARAMETER_TYPES or an Array of one."""
-    inner = re.fullmatch(r"Array\((.+)\)", declared)
-    return (inner[1] if inner else declared) in PARAMETER_TYPES

@@ -43,6 +43,8 @@ class Cause(StrEnum):
     SILENCE = "silence"
     RULE_CHANGED = "rule_changed"
     RULE_REMOVED = "rule_removed"
+    HEALTH = "health"
+    OVER_LIMIT = "over_limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,27 @@ class Texts:
 
 
 @dataclass(frozen=True, slots=True)
+class Since:
+    """The deploy with which a finding began. Times are event times.
+
+    ``previous`` is the version of the service before it, empty where none was seen; ``healthy`` tells that
+    the rule had judged that version and found nothing: the deploy is the likely cause if ``likely``.
+    """
+
+    service: str
+    version: str
+    began: datetime
+    previous: str
+    healthy: bool
+    likely: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """One result row of a rule, checked and rendered. Times are event times, timezone-aware UTC.
 
-    ``occurrences`` are the ids by which the same occurrence is known again.
+    ``occurrences`` are the ids by which the same occurrence is known again; ``absent``, where the row says
+    so, is the time from when until when something was not seen.
     """
 
     finding_id: str
@@ -75,6 +94,7 @@ class Sighting:
     services: tuple[str, ...]
     versions: tuple[str, ...]
     facts: Mapping[str, Any]
+    absent: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +128,9 @@ class Finding:
     value: float
     trace_ids: tuple[str, ...]
     span_ids: tuple[str, ...]
+    #: Who has taken it on; empty when nobody has.
+    acknowledged_by: str = ""
+    since: Since | None = None
 
     @property
     def is_active(self) -> bool:
@@ -117,7 +140,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of one finding: who did what, when and why."""
+    """One change of one finding: who did what, when and why.
+
+    ``request_id`` is what the caller named the request, so that the same one sent again is known.
+    """
 
     finding_id: str
     at: datetime
@@ -125,6 +151,7 @@ class Event:
     who: str
     why: str
     state: State
+    request_id: str = ""
 
 
 def finding_id(rule: str, group: Mapping[str, Any]) -> str:
@@ -152,13 +179,15 @@ def merge(known: Finding, seen: Finding, *, fresh: bool, total: int) -> tuple[Fi
     occurrence that was not known, ``total`` the number of distinct occurrences known by now. A resolved
     finding reopens when something happened after it was resolved, or when it was the rule that had changed.
     """
-    if not fresh and known.resolved_by not in (Cause.RULE_CHANGED, Cause.RULE_REMOVED):
+    if not fresh and known.resolved_by not in _BY_RULE:
         return known, []
     merged = replace(
         seen,
         state=known.state,
         resolved_at=known.resolved_at,
         resolved_by=known.resolved_by,
+        acknowledged_by=known.acknowledged_by,
+        since=known.since,
         first_seen=min(known.first_seen, seen.first_seen),
         last_seen=max(known.last_seen, seen.last_seen),
         opened_at=known.opened_at,
@@ -175,19 +204,20 @@ def merge(known: Finding, seen: Finding, *, fresh: bool, total: int) -> tuple[Fi
         why = f"seen for the first time with version {', '.join(unheard_of)}"
         events.append(Event(known.id, seen.updated_at, Action.NEW_VERSION, ENGINE, why, merged.state))
     if known.state is State.RESOLVED:
-        by_rule = known.resolved_by in (Cause.RULE_CHANGED, Cause.RULE_REMOVED)
+        by_rule = known.resolved_by in _BY_RULE
         if by_rule or known.resolved_at is None or seen.last_seen > known.resolved_at:
-            merged = replace(merged, state=State.REOPENED, resolved_at=None, resolved_by=None)
-            why = "still there under the changed rule" if by_rule else "seen again after it was resolved"
-            events.append(Event(known.id, seen.updated_at, Action.REOPENED, ENGINE, why, State.REOPENED))
+            merged, reopened = reopen(
+                merged, ENGINE, _WHY_REOPENED.get(known.resolved_by, _AGAIN), seen.updated_at
+            )
+            events.extend(reopened)
     return merged, events
 
 
 def acknowledge(finding: Finding, who: str, why: str, now: datetime) -> tuple[Finding, list[Event]]:
-    """Somebody has taken it on. A resolved finding stays as it is, and no event tells of nothing."""
+    """Somebody has taken it on. The first one has it: later ones, and a resolved finding, change nothing."""
     if finding.state in (State.RESOLVED, State.ACKNOWLEDGED):
         return finding, []
-    changed = replace(finding, state=State.ACKNOWLEDGED, updated_at=now)
+    changed = replace(finding, state=State.ACKNOWLEDGED, updated_at=now, acknowledged_by=who)
     return changed, [Event(finding.id, now, Action.ACKNOWLEDGED, who, why, changed.state)]
 
 
@@ -195,8 +225,27 @@ def resolve(finding: Finding, who: str, why: str, now: datetime, cause: Cause) -
     """It is over. Resolving again changes nothing."""
     if finding.state is State.RESOLVED:
         return finding, []
-    changed = replace(finding, state=State.RESOLVED, updated_at=now, resolved_at=now, resolved_by=cause)
+    changed = replace(
+        finding, state=State.RESOLVED, updated_at=now, resolved_at=now, resolved_by=cause, acknowledged_by=""
+    )
     return changed, [Event(finding.id, now, Action.RESOLVED, who, why, changed.state)]
+
+
+def reopen(finding: Finding, who: str, why: str, now: datetime) -> tuple[Finding, list[Event]]:
+    """It is not over after all. A finding that is not resolved stays as it is."""
+    if finding.state is not State.RESOLVED:
+        return finding, []
+    changed = replace(finding, state=State.REOPENED, updated_at=now, resolved_at=None, resolved_by=None)
+    return changed, [Event(finding.id, now, Action.REOPENED, who, why, changed.state)]
+
+
+def prove_healthy(
+    finding: Finding, healthy_at: datetime, proof: str, now: datetime
+) -> tuple[Finding, list[Event]]:
+    """The rule's own proof of health was seen: it ends the finding if it is newer than the fault."""
+    if healthy_at <= finding.last_seen:
+        return finding, []
+    return resolve(finding, ENGINE, proof or "its rule saw proof of health", now, Cause.HEALTH)
 
 
 def comment(finding: Finding, who: str, why: str, now: datetime) -> tuple[Finding, list[Event]]:
@@ -207,3 +256,13 @@ def comment(finding: Finding, who: str, why: str, now: datetime) -> tuple[Findin
 def joined(first: Iterable[str], second: Iterable[str]) -> tuple[str, ...]:
     """Both in order, each item once."""
     return tuple(dict.fromkeys([*first, *second]))
+
+
+#: Resolved for a reason other than that the fault was gone: a known occurrence is enough to reopen it.
+_BY_RULE: Final = (Cause.RULE_CHANGED, Cause.RULE_REMOVED, Cause.OVER_LIMIT)
+_AGAIN: Final = "seen again after it was resolved"
+_WHY_REOPENED: Final[Mapping[Cause | None, str]] = {
+    Cause.RULE_CHANGED: "still there under the changed rule",
+    Cause.RULE_REMOVED: "still there under the changed rule",
+    Cause.OVER_LIMIT: "seen again, and there is room for it",
+}

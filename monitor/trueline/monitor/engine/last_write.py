@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from trueline.monitor.engine.describe import outcome_text
 
@@ -181,7 +181,19 @@ def compare(
     return verdict, said
 
 
-def is_elsewhere(write: Access, read: Access) -> bool:
+class Located(Protocol):
+    """Something with a database."""
+
+    @property
+    def database_rungs(self) -> Sequence[str]:
+        """``rung:hex`` of every rung that could be read."""
+
+    @property
+    def database_schema(self) -> str:
+        """The schema that names without one lead to."""
+
+
+def is_elsewhere(write: Located, read: Located) -> bool:
     """Whether two accesses went to different databases or schemas: they differ on the best rung of both."""
     if write.database_schema != read.database_schema and write.database_schema and read.database_schema:
         return True

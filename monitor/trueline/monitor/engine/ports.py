@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from trueline.monitor.engine.finding import Event, Finding
+from trueline.monitor.engine.finding import Event, Finding, Since
+from trueline.monitor.engine.gaps import Loss, Sampled, Skew
 
-#: How an evaluation went; ``skipped`` arrivals were too old to be judged when their turn came.
-Result = Literal["ok", "error", "skipped"]
+#: How an evaluation went. ``skipped`` arrivals were too old or too many to be judged when their turn came;
+#: ``clock``: the store's clock went back, and what follows from the line's end on is judged again.
+Result = Literal["ok", "error", "skipped", "clock"]
 
 
 class Query(Protocol):
@@ -35,9 +37,29 @@ class Arrivals(Protocol):
         """When the first row of the tables arrived, from ``start`` until before ``end``."""
 
 
+class Gaps(Protocol):
+    """Knows what the telemetry does not show."""
+
+    def losses(self, start: datetime, end: datetime) -> list[Loss]:
+        """Spans lost some time from ``start`` until ``end`` (event time), as far as is known by now."""
+
+    def losses_told(self, start: datetime, end: datetime) -> list[Loss]:
+        """Losses of which the word arrived from ``start`` until before ``end``."""
+
+    def sampled(self, start: datetime, end: datetime) -> list[Sampled]:
+        """Services that sample, among those whose statements arrived from ``start`` until before ``end``."""
+
+    def skews(self, start: datetime, end: datetime, lookback: timedelta) -> list[Skew]:
+        """Services whose event times do not fit, among the same: older than ``lookback`` or in the future."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuleRun:
-    """One line of the coverage ledger: the arrivals from ``start`` until before ``end``, and how it went."""
+    """One line of the coverage ledger: the arrivals from ``start`` until before ``end``, and how it went.
+
+    ``rows`` are the groups that were found; ``withheld`` those of them that rest on the absence of what may
+    have been lost or sampled away; ``note`` says that and whatever else makes the judgement less than sure.
+    """
 
     rule: str
     version: int
@@ -49,13 +71,15 @@ class RuleRun:
     milliseconds: float
     message: str
     at: datetime
+    withheld: int = 0
+    note: str = ""
 
 
 class Ledger(Protocol):
     """Which arrivals each rule has judged. Survives restarts."""
 
     def covered_until(self, rule: str, revision: str) -> datetime | None:
-        """End of what this revision of the rule has judged or given up; None if it never ran."""
+        """Where the last line of this revision ends that is no error; None if it never ran."""
 
     def record(self, run: RuleRun) -> None:
         """Add a line."""
@@ -87,6 +111,9 @@ class Findings(Protocol):
 
     def copy_evidence(self, findings: Sequence[Finding]) -> None:
         """Copy what the findings' traces show, beside what was copied before."""
+
+    def since(self, finding: Finding) -> Since | None:
+        """With which deploy a finding that is about to open began; None where that is not known."""
 
     def is_heard(self, finding: Finding, since: datetime) -> bool:
         """Whether telemetry of the finding's environment and application arrived after ``since``."""

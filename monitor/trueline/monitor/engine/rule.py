@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -16,7 +17,9 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from trueline.instrumentation.semconv.registry import ATTRIBUTES
-from trueline.monitor.engine.fence import PARAMETER_TYPES, RULE_TABLES, FencedQuery, is_parameter_type
+from trueline.monitor.engine.exceptions import RuleException
+from trueline.monitor.engine.fence import RULE_TABLES, FencedQuery
+from trueline.monitor.engine.parameters import PARAMETER_TYPES, is_parameter_type, value_problem
 from trueline.monitor.engine.templates import Template
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -25,6 +28,8 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 ROW_COLUMNS: Final = ("first_seen", "last_seen", "count", "value", "trace_ids", "span_ids")
 #: Query parameters that the engine binds. They cannot be names of ``params``.
 WINDOW_PARAMETERS: Final = ("start", "end", "since")
+#: The rows of the trigger, as tuples, for the query; with _ and a column's name, that column of them.
+CANDIDATES: Final = "candidates"
 
 
 class Severity(StrEnum):
@@ -72,10 +77,16 @@ class Needs(_Part):
     def _known(self) -> Self:
         for table in self.tables:
             if table not in RULE_TABLES:
-                raise ValueError(f"no table {table!r} for rules; there are {', '.join(sorted(RULE_TABLES))}")
+                close = difflib.get_close_matches(table, RULE_TABLES, n=1)
+                there = (
+                    f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(RULE_TABLES))}"
+                )
+                raise ValueError(f"no table {table!r} for rules; {there}")
         for name in self.attributes:
             if name not in ATTRIBUTES:
-                raise ValueError(f"{name!r} is not an attribute of the telemetry contract")
+                close = difflib.get_close_matches(name, ATTRIBUTES, n=1, cutoff=0.8)
+                there = f"; did you mean {close[0]}?" if close else ""
+                raise ValueError(f"{name!r} is not an attribute of the telemetry contract{there}")
         return self
 
 
@@ -94,6 +105,8 @@ class Param(_Part):
             raise ValueError(
                 f"type {self.type!r} is none of {', '.join(sorted(PARAMETER_TYPES))} or Array(...) of one"
             )
+        if problem := value_problem(self.type, self.default):
+            raise ValueError(f"default {problem}")
         return self
 
 
@@ -103,6 +116,12 @@ class Resolve(_Part):
     after: Duration = Field(
         description="Silence: no new occurrence for so long, while the rule was evaluated without a gap "
         "and its environment went on sending telemetry."
+    )
+    healthy: Text | None = Field(
+        default=None,
+        description="Proof of health: one SELECT with the query's parameters. It has some columns of "
+        "`group_by`, and `healthy_at` (DateTime64, event time). A finding whose group agrees in those "
+        "columns and which was last seen before `healthy_at` is resolved at once.",
     )
 
 
@@ -114,18 +133,10 @@ class Remediation(_Part):
     check: Text = Field(description="How to see that it is mended.")
 
 
-class RuleException(_Part):
-    """A group that is known and accepted: result rows that match raise no finding."""
-
-    match: dict[str, str] = Field(
-        min_length=1, description="Result column to value; `*` and `?` are wildcards."
-    )
-    reason: Text = Field(description="Why it is accepted.")
-
-
 class RuleTest(BaseModel):
     """Rows in, findings out. :mod:`.rule_tests` knows the form of the rows."""
 
+    # `rows` is kept as it is written: repeated by YAML aliases, it would be copied for each.
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: Text
@@ -140,7 +151,9 @@ class RuleDefinition(_Part):
     ``trace_ids`` and ``span_ids`` (Array(String), at most 50, most telling first: each of the first ``count``
     span ids stands for one occurrence, which is how the same one is never counted twice). Any further column
     can be used by name in the templates; ``versions`` (Array(String)) and ``services`` (Array(String)), where
-    present, say which services and versions are concerned.
+    present, say which services and versions are concerned, ``absent_from`` and ``absent_until``
+    (DateTime64) in which time a rule with ``absence`` did not see what it concludes from (else from
+    ``first_seen`` to ``last_seen``).
     """
 
     id: str = Field(
@@ -148,6 +161,17 @@ class RuleDefinition(_Part):
     )
     version: int = Field(ge=1, description="Raised with each change of meaning.")
     title: Text = Field(max_length=120, description="What is wrong, in a line, without data.")
+    why: Text | None = Field(
+        default=None, description="Why it matters: what users and the business lose while it goes on."
+    )
+    decides: Text | None = Field(
+        default=None,
+        description="How it decides, in words that somebody on call reads once: what is compared with what, "
+        "over which time, and what excuses a case. How the query does it belongs into comments.",
+    )
+    origins: list[Literal["A", "B", "C", "D", "E"]] = Field(
+        default=[], description="Shipped rules: the incident write-ups that it comes from."
+    )
     severity: Severity
     status: Literal["stable", "experimental"] = Field(
         default="stable", description="Stable rules are on; experimental ones only when asked for."
@@ -165,6 +189,18 @@ class RuleDefinition(_Part):
     )
     delay: Duration = Field(default=timedelta(0), description="How long arrivals are left to settle.")
     lookback: Duration = Field(description="How far back of the window's end context is read.")
+    revisit: list[Duration] = Field(
+        default=[],
+        max_length=3,
+        description="Event rules: arrivals are looked at once more so long after, when what had to follow "
+        "them has or has not. The query moves the window's bounds back by as much itself.",
+    )
+    absence: Literal["none", "identities", "anything"] = Field(
+        default="none",
+        description="What the rule concludes from not having seen it. identities: something among the "
+        "statements of one identity, all or none of which are sampled; it does not judge times in which a "
+        "service of the application lost spans. anything: neither does it judge services that sample.",
+    )
     params: dict[str, Param] = Field(default={}, description="Named values of the query.")
     group_by: list[str] = Field(
         min_length=1,
@@ -173,8 +209,10 @@ class RuleDefinition(_Part):
     resolve: Resolve
     trigger: Text | None = Field(
         default=None,
-        description="One cheap SELECT with the same parameters. Where it returns no row, the query is not "
-        "run: so it must return one whenever the query would.",
+        description="The first stage: one cheap SELECT with the same parameters. Where it returns no row, "
+        "the query is not run: so it must return one whenever the query would. The query may have its rows "
+        "(at most 1000) as `{candidates:Array(Tuple(...))}`, or a column of them as "
+        "`{candidates_NAME:Array(...)}`, and so read only what they point at.",
     )
     query: Text
     summary: Text = Field(description="Template: one sentence, what is wrong and where.")
@@ -188,35 +226,73 @@ class RuleDefinition(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        # All of them in one message, a line each, beginning with the field's name.
+        wrong = []
         if self.interval < timedelta(seconds=1):
-            raise ValueError("interval is shorter than 1s")
+            wrong.append("interval: it is shorter than 1s")
         if self.window <= timedelta(0):
-            raise ValueError("window must be longer than 0s")
+            wrong.append("window: it must be longer than 0s")
         if self.lookback < self.window:
-            raise ValueError("lookback is shorter than window: a window's own events would be out of sight")
-        taken = sorted(set(self.params) & set(WINDOW_PARAMETERS))
+            wrong.append("lookback: it is shorter than window, whose own events would be out of sight")
+        if self.revisit and self.type == "aggregate":
+            wrong.append("revisit: buckets are judged once; give them a longer delay")
+        if any(not timedelta(0) < wait < self.lookback for wait in self.revisit):
+            wrong.append("revisit: each must be longer than 0s and shorter than lookback")
+        taken = sorted(set(self.params) & {*WINDOW_PARAMETERS, CANDIDATES})
         if taken:
-            raise ValueError(f"params: {taken[0]} is bound by the engine; choose another name")
+            wrong.append(f"params: {taken[0]} is bound by the engine; choose another name")
         volatile = {"version", "instance", "trace_id", "span_id", "transaction_id"} & set(self.group_by)
         if volatile:
-            raise ValueError(f"group_by: {sorted(volatile)[0]} changes while the fault stays; leave it out")
+            wrong.append(f"group_by: {sorted(volatile)[0]} changes while the fault stays; leave it out")
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
+
+
+class Override(_Part):
+    """A file that changes another rule without a copy of it: what it leaves out stays as it is."""
+
+    override: str = Field(description="The id of the rule that is changed.")
+    enabled: bool | None = Field(
+        default=None,
+        description="Whether it runs: false switches a stable rule off, true an experimental one on.",
+    )
+    severity: Severity | None = None
+    params: dict[str, Any] = Field(default={}, description="Values of the rule's params, by name.")
+    exceptions: list[RuleException] = Field(default=[], description="Added to the rule's own.")
+    reason: Text | None = Field(default=None, description="Why, for those who come after.")
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if self.enabled is None and self.severity is None and not self.params and not self.exceptions:
+            raise ValueError("it changes nothing: give enabled, severity, params or exceptions")
         return self
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule that can run: the file's content, its checked query and its compiled templates."""
+    """A rule that can run: its definition, with what a user's file overrides, and all that is made of it."""
 
     definition: RuleDefinition
     path: Path
     query: FencedQuery
     trigger: FencedQuery | None
     templates: Mapping[str, Template]
+    healthy: FencedQuery | None = None
+    override: Override | None = None
+    override_path: Path | None = None
 
     @property
     def id(self) -> str:
         """The rule's name."""
         return self.definition.id
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it runs: as the user's file says, else as its status does."""
+        if self.override is not None and self.override.enabled is not None:
+            return self.override.enabled
+        return self.definition.status == "stable"
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -225,7 +301,10 @@ class Rule:
 
     @cached_property
     def revision(self) -> str:
-        """12 hex digits over all that decides what is found. Changes of wording leave it as it is."""
+        """12 hex digits over all that decides what is found, a user's override with it.
+
+        Changes of wording and of severity leave it as it is: findings go on.
+        """
         decisive = self.definition.model_dump(
             mode="json",
             include={
@@ -235,11 +314,22 @@ class Rule:
                 "window",
                 "delay",
                 "lookback",
+                "absence",
                 "params",
                 "group_by",
                 "query",
                 "trigger",
                 "exceptions",
             },
+            by_alias=True,
         )
+        if self.definition.revisit:
+            # Only where it is used: rules from before it was there keep their findings.
+            decisive["revisit"] = [wait.total_seconds() for wait in self.definition.revisit]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+
+    @cached_property
+    def edition(self) -> str:
+        """12 hex digits over everything that can be changed, wording and severity too."""
+        everything = [self.definition.model_dump(mode="json", exclude={"tests"}, by_alias=True), self.enabled]
+        return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]

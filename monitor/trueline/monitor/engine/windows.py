@@ -15,6 +15,9 @@ OVERLAP: Final = timedelta(seconds=10)
 SETTLE: Final = timedelta(seconds=2)
 #: Missed arrivals older than this are given up, and the ledger says so.
 MAX_CATCH_UP: Final = timedelta(hours=24)
+#: So many windows are caught up at most, and older ones given up: a rule with short buckets would otherwise
+#: be busy with the past for longer than anybody wants to wait for the present.
+MAX_WINDOWS: Final = 500
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -59,7 +62,7 @@ def next_window(
         start = settled - min(definition.lookback, MAX_CATCH_UP)
         start = _floor(start, definition.window) if aggregate else start
     else:
-        start = max(covered_until, settled - max(MAX_CATCH_UP, definition.window))
+        start = max(covered_until, settled - _reach(definition))
     if start >= settled:
         return None
     end = min(settled, start + _length(definition, failures))
@@ -87,6 +90,18 @@ def without_idle_time(
     begin = _floor(first_arrival, definition.window) if definition.type == "aggregate" else first_arrival
     end = min(window.settled, begin + _length(definition, failures))
     return replace(window, query_start=begin, end=end, since=end - definition.lookback)
+
+
+def rewound(definition: RuleDefinition, covered_until: datetime, moment: datetime) -> datetime:
+    """Where judging goes on when arrivals may have been stamped anew from ``moment`` on."""
+    if definition.type == "aggregate":
+        moment = _floor(moment, definition.window)
+    return min(covered_until, moment)
+
+
+def _reach(definition: RuleDefinition) -> timedelta:
+    """How far back missed arrivals are caught up, whole buckets of an aggregate rule."""
+    return max(min(MAX_CATCH_UP, definition.window * MAX_WINDOWS), definition.window)
 
 
 def _length(definition: RuleDefinition, failures: int) -> timedelta:

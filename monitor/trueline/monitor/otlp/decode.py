@@ -16,26 +16,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from trueline.instrumentation.clickhouse.columns import LOG_COLUMNS, MAX_NANOSECONDS, TRACE_COLUMNS
 from trueline.monitor.store.map_values import encode_map, encode_value
 
-#: DateTime64(9) counts nanoseconds in a signed 64-bit integer: up to the year 2262.
-MAX_NANOSECONDS: Final = 2**63 - 1
 _KINDS: Final = ("Unspecified", "Internal", "Server", "Client", "Producer", "Consumer")
 _STATUSES: Final = ("Unset", "Ok", "Error")
 _NO_TRACE: Final = bytes(16)
 _NO_SPAN: Final = bytes(8)
-
-TRACE_COLUMNS: Final = (
-    "Timestamp", "TraceId", "SpanId", "ParentSpanId", "TraceState", "SpanName", "SpanKind", "ServiceName",
-    "ResourceAttributes", "ScopeName", "ScopeVersion", "SpanAttributes", "Duration", "StatusCode",
-    "StatusMessage", "Events.Timestamp", "Events.Name", "Events.Attributes", "Links.TraceId", "Links.SpanId",
-    "Links.TraceState", "Links.Attributes",
-)  # fmt: skip
-LOG_COLUMNS: Final = (
-    "Timestamp", "TraceId", "SpanId", "TraceFlags", "SeverityText", "SeverityNumber", "ServiceName", "Body",
-    "ResourceSchemaUrl", "ResourceAttributes", "ScopeSchemaUrl", "ScopeName", "ScopeVersion",
-    "ScopeAttributes", "LogAttributes", "EventName",
-)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -70,7 +57,7 @@ def decode_traces(request: ExportTraceServiceRequest) -> Batch:
             scope = scope_spans.scope
             scope_name, scope_version = scope.name, scope.version
             for span in scope_spans.spans:
-                reason = _span_problem(span)
+                reason = span_problem(span)
                 if reason:
                     batch.reject(reason)
                     continue
@@ -101,11 +88,14 @@ def decode_traces(request: ExportTraceServiceRequest) -> Batch:
     return _fill(batch, TRACE_COLUMNS, rows)
 
 
-def decode_logs(request: ExportLogsServiceRequest) -> Batch:
-    """Turn a request into rows of ``otel_logs``. A record without any time gets the time of its arrival."""
+def decode_logs(request: ExportLogsServiceRequest, arrived: int | None = None) -> Batch:
+    """Turn a request into rows of ``otel_logs``.
+
+    A record without any time gets the time of its arrival: ``arrived`` in nanoseconds, else now.
+    """
     rows: list[tuple[Any, ...]] = []
     batch = Batch("otel_logs", {})
-    now = time.time_ns()
+    now = time.time_ns() if arrived is None else arrived
     for resource_logs in request.resource_logs:
         resource = encode_map(resource_logs.resource.attributes)
         service = resource.get("service.name", "")
@@ -114,7 +104,7 @@ def decode_logs(request: ExportLogsServiceRequest) -> Batch:
             scope_attributes = encode_map(scope.attributes)
             for record in scope_logs.log_records:
                 timestamp = record.time_unix_nano or record.observed_time_unix_nano or now
-                reason = _record_problem(record, timestamp)
+                reason = record_problem(record)
                 if reason:
                     batch.reject(reason)
                     continue
@@ -147,7 +137,8 @@ def _fill(batch: Batch, names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> 
     return batch
 
 
-def _span_problem(span: Span) -> str:
+def span_problem(span: Span) -> str:
+    """Why a span cannot be stored; empty if it can."""
     if len(span.trace_id) != 16 or span.trace_id == _NO_TRACE:
         return "the trace id is not 16 bytes, or all zero"
     if len(span.span_id) != 8 or span.span_id == _NO_SPAN:
@@ -159,12 +150,13 @@ def _span_problem(span: Span) -> str:
     return ""
 
 
-def _record_problem(record: LogRecord, timestamp: int) -> str:
+def record_problem(record: LogRecord) -> str:
+    """Why a log record cannot be stored; empty if it can."""
     if len(record.trace_id) not in (0, 16):
         return "the trace id is not 16 bytes"
     if len(record.span_id) not in (0, 8):
         return "the span id is not 8 bytes"
-    if timestamp > MAX_NANOSECONDS:
+    if (record.time_unix_nano or record.observed_time_unix_nano) > MAX_NANOSECONDS:
         return "a time is after the year 2262"
     return ""
 

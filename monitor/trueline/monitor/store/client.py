@@ -46,7 +46,17 @@ _NOISE: Final = re.compile(
 _ERROR_NAME: Final = re.compile(r"(?:[. ]*\(([A-Z][A-Z_]+)\)[ .]*)+$")
 
 # Set for every client. The batching is ours: async_insert would add its own wait to each insert.
-_SESSION: Final = {"session_timezone": "UTC", "async_insert": "0"}
+# How large a join's side was the last time says nothing of a window of another width.
+_SESSION: Final = {
+    "session_timezone": "UTC",
+    "async_insert": "0",
+    "use_hash_table_stats_for_join_reordering": "0",
+}
+#: On a cluster: an insert returns when every shard has its rows, not while they wait here to be sent.
+_DISTRIBUTED: Final = {"distributed_foreground_insert": "1"}
+#: For clients that may write, too. Each insert plans the select of every insert view anew, and with some two
+#: hundred look-ups in maps in them, rewriting each was a good part of an insert's fixed cost (decision 029).
+_WRITING: Final = {"optimize_functions_to_subcolumns": "0", "compile_expressions": "0"}
 
 # ClickHouse's error numbers, by what they mean for the caller.
 _LIMIT_OF_CODE: Final[dict[int, Limit]] = {159: "time", 160: "time", 241: "memory", 396: "rows"}
@@ -85,6 +95,8 @@ class Limits:
     seconds: float = 10
     memory_bytes: int = 1 << 30
     rows: int = 10_000
+    #: Cores that it may keep busy; 0: all.
+    threads: int = 0
 
 
 class Connector(Protocol):
@@ -108,8 +120,9 @@ class Store:
     :meth:`close`.
     """
 
-    def __init__(self, connector: Connector, database: str) -> None:
+    def __init__(self, connector: Connector, database: str, cluster: str = "") -> None:
         self.database: Final = database
+        self.cluster: Final = cluster
         self._connector = connector
         self._idle: dict[Limits | None, list[Client]] = defaultdict(list)
         self._turns = threading.BoundedSemaphore(MAX_CLIENTS)
@@ -137,12 +150,13 @@ class Store:
         """
         return self._select(limits, sql, parameters)
 
-    def insert(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], *, token: str = "") -> None:
         """Insert rows given as columns of equal length; columns left out take their defaults.
 
         The times of a column are all nanoseconds since 1970 (int, for DateTime64(9)) or all timezone-aware
-        datetimes. When this returns the rows are in the table. Raise DataRefusedError if they cannot be
-        stored.
+        datetimes. When this returns the rows are in the table. The same rows under the same ``token`` are
+        stored once, in the table and in all that its views fill; if an INSERT broke off, a second one with
+        its token stores what is missing. Raise DataRefusedError if they cannot be stored.
         """
         lengths = {len(values) for values in columns.values()}
         if len(lengths) > 1:
@@ -161,9 +175,17 @@ class Store:
                 column_names=list(columns),
                 column_types=[types[name] for name in columns],
                 column_oriented=True,
+                settings={"insert_deduplication_token": token} if token else None,
             )
 
         self._call(None, run, inserting=True)
+
+    def insert_select(self, sql: str) -> None:
+        """Run an INSERT ... SELECT of our own; when this returns the rows are in the table.
+
+        Raise DataRefusedError if they cannot be stored, QueryError if the statement fails otherwise.
+        """
+        self._call(None, lambda client: client.command(sql), inserting=True)
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that returns nothing: DDL, INSERT ... SELECT, ALTER."""
@@ -227,7 +249,8 @@ class Store:
                 idle = self._idle[limits]
                 client = idle.pop() if idle else None
             if client is None:
-                client = self._connector.open(self.database, {**_SESSION, **_restrictions(limits)})
+                shared = _DISTRIBUTED if self.cluster else {}
+                client = self._connector.open(self.database, {**_SESSION, **shared, **_restrictions(limits)})
             try:
                 yield client
             finally:
@@ -241,6 +264,7 @@ def open_store(settings: StoreSettings) -> Store:
     Raise StoreError (in use, unreachable, wrong password ...) or SettingsError (a URL or a database name
     that cannot be one), each with one sentence for the user.
     """
+    from trueline.monitor.store.cluster import require_cluster_name
     from trueline.monitor.store.embedded import EmbeddedConnector
     from trueline.monitor.store.server import ServerConnector, parse_url
 
@@ -253,14 +277,25 @@ def open_store(settings: StoreSettings) -> Store:
         database = address.database or database
         _require_identifier(database)
         user = address.user or settings.clickhouse_user
-        connector = ServerConnector(address, user, address.password or settings.clickhouse_password)
+        if settings.clickhouse_cluster:
+            require_cluster_name(settings.clickhouse_cluster)
+        connector = ServerConnector(
+            address,
+            user,
+            address.password or settings.clickhouse_password,
+            ca_file=settings.clickhouse_ca_file,
+            verify=settings.clickhouse_verify,
+        )
     else:
         _require_identifier(database)
+        if settings.clickhouse_cluster:
+            raise SettingsError("The embedded store has no cluster: give a server with --clickhouse-url.")
         connector = EmbeddedConnector(settings.data_dir)
     try:
         client = connector.open(None, _SESSION)
         try:
-            client.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
+            on = f" ON CLUSTER '{settings.clickhouse_cluster}'" if settings.clickhouse_cluster else ""
+            client.command(f"CREATE DATABASE IF NOT EXISTS `{database}`{on}")
         except Exception as error:
             raise StoreError(
                 f"The database {database} in {connector.description} cannot be made: {_first_line(error)}"
@@ -270,7 +305,7 @@ def open_store(settings: StoreSettings) -> Store:
     except BaseException:
         connector.close()
         raise
-    return Store(connector, database)
+    return Store(connector, database, settings.clickhouse_cluster)
 
 
 def _require_identifier(database: str) -> None:
@@ -283,13 +318,14 @@ def _require_identifier(database: str) -> None:
 
 def _restrictions(limits: Limits | None) -> dict[str, str]:
     if limits is None:
-        return {}
+        return _WRITING
     return {
         "max_execution_time": str(limits.seconds),
         "timeout_overflow_mode": "throw",
         "max_memory_usage": str(limits.memory_bytes),
         "max_result_rows": str(limits.rows),
         "result_overflow_mode": "throw",
+        **({"max_threads": str(limits.threads)} if limits.threads else {}),
         # Last: nothing can be set after it.
         "readonly": "1",
     }

@@ -1,30 +1,21 @@
-"""Findings, their evidence and events, and the coverage ledger, in the store."""
+"""Findings and their events in the store."""
 
 from __future__ import annotations
 
-import json
 import threading
-import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from collections.abc import Sequence as Items
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any
 
-from trueline.monitor.engine.finding import Cause, Event, Finding, State, Texts
-from trueline.monitor.engine.ports import RuleRun
+from trueline.monitor.engine.finding import Event, Finding, Since
+from trueline.monitor.engine.since import VersionSeen, since_version
 from trueline.monitor.store.client import Store
-from trueline.monitor.store.traces import TraceItem, read_traces
-
-#: Traces of one finding whose spans are copied: the first ones, which the rule finds most telling.
-MAX_TRACES: Final = 10
-#: Evidence is looked for this far before the first and after the last time that the finding was seen.
-_MARGIN: Final = timedelta(hours=1)
-_COLUMNS: Final = (
-    "id, rule, rule_version, rule_revision, title, severity, state, environment, application, service, "
-    "services, versions, group_columns, facts, summary, explanation, remediation_now, remediation_then, "
-    "remediation_check, first_seen, last_seen, opened_at, last_arrival_at, updated_at, resolved_at, "
-    "resolved_by, count, value, trace_ids, span_ids"
-)
+from trueline.monitor.store.evidence import StoredEvidence
+from trueline.monitor.store.finding_rows import COLUMNS, columns_of, finding_of
+from trueline.monitor.store.incidents import StoredIncidents
+from trueline.monitor.store.sequence import Sequence
 
 
 class StoredFindings:
@@ -35,9 +26,11 @@ class StoredFindings:
 
     def __init__(self, store: Store, evidence_limit: int = 50) -> None:
         self._store = store
-        self._evidence_limit = evidence_limit
+        self._evidence = StoredEvidence(store, evidence_limit)
         self._guard = threading.RLock()
-        self._sequence = 0
+        self._sequence = Sequence()
+        #: One for all who ask: it remembers its last grouping.
+        self.incidents = StoredIncidents(store, self)
 
     def changing(self) -> AbstractContextManager[object]:
         """Held from loading findings to saving them. One process owns the findings, so a lock is enough."""
@@ -66,10 +59,10 @@ class StoredFindings:
     ) -> list[Finding]:
         """Findings by a condition of our own, whose values are parameters."""
         rows = self._store.query(
-            f"SELECT {_COLUMNS} FROM findings FINAL WHERE {condition} ORDER BY {order} LIMIT {limit:d}",  # noqa: S608
+            f"SELECT {COLUMNS} FROM findings FINAL WHERE {condition} ORDER BY {order} LIMIT {limit:d}",  # noqa: S608
             parameters,
         )
-        return [_finding(row) for row in rows.dicts()]
+        return [finding_of(row) for row in rows.dicts()]
 
     def unseen(self, occurrences: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
         """For each finding's id, those of the occurrences that it does not have yet."""
@@ -101,21 +94,24 @@ class StoredFindings:
             {"finding_id": [one for one, _ in pairs], "occurrence": [occurrence for _, occurrence in pairs]},
         )
 
-    def save(self, findings: Sequence[Finding], events: Sequence[Event]) -> None:
+    def save(self, findings: Items[Finding], events: Items[Event]) -> None:
         """Store findings in their new form, and the events that led there."""
         with self._guard:
-            self._insert("findings", [{**_columns(one), "sequence": self._next()} for one in findings])
+            self._insert(
+                "findings", [{**columns_of(one), "sequence": self._sequence.next()} for one in findings]
+            )
             self._insert(
                 "finding_events",
                 [
                     {
                         "finding_id": event.finding_id,
                         "at": event.at,
-                        "sequence": self._next(),
+                        "sequence": self._sequence.next(),
                         "action": event.action.value,
                         "who": event.who,
                         "why": event.why,
                         "state": event.state.value,
+                        "request_id": event.request_id,
                     }
                     for event in events
                 ],
@@ -129,47 +125,41 @@ class StoredFindings:
             {"id": finding_id},
         ).dicts()
 
-    def copy_evidence(self, findings: Sequence[Finding]) -> None:
+    def is_done(self, finding_id: str, request_id: str) -> bool:
+        """Whether a request of this name has changed the finding before."""
+        return bool(
+            self._store.query(
+                "SELECT 1 FROM finding_events WHERE finding_id = {id:String} "
+                "AND request_id = {request:String} LIMIT 1",
+                {"id": finding_id, "request": request_id},
+            ).rows
+        )
+
+    def copy_evidence(self, findings: Items[Finding]) -> None:
         """Copy what the findings' traces show, the most telling first, up to the limit."""
-        rows: list[dict[str, Any]] = []
-        now = datetime.now(UTC)
-        for finding in findings:
-            items = read_traces(
-                self._store,
-                finding.trace_ids[:MAX_TRACES],
-                (finding.first_seen - _MARGIN, finding.last_seen + _MARGIN),
-            )
-            named = set(finding.span_ids)
-            rows.extend(
-                {
-                    "finding_id": finding.id,
-                    "named": item.kind == "span" and item.span_id in named,
-                    "copied_at": now,
-                    **{name: getattr(item, name) for name in _ITEM_COLUMNS},
-                }
-                for item in _most_telling(items, named, finding.trace_ids, self._evidence_limit)
-            )
-        self._insert("finding_evidence", rows)
+        self._evidence.copy(findings)
 
     def evidence(self, ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
-        """Evidence by finding, oldest first; each finding's limit holds over copies made at different times.
+        """Evidence by finding, oldest first; ``at`` is nanoseconds since 1970."""
+        return self._evidence.read(ids)
 
-        ``at`` is nanoseconds since 1970.
-        """
-        if not ids:
-            return {}
-        rows = self._store.query(
-            "SELECT * EXCEPT (at), toUnixTimestamp64Nano(at) AS at "
-            "FROM finding_evidence FINAL WHERE finding_id IN {ids:Array(String)} "
-            "ORDER BY named DESC, copied_at DESC LIMIT {limit:UInt32} BY finding_id",
-            {"ids": list(ids), "limit": self._evidence_limit},
+    def since(self, finding: Finding) -> Since | None:
+        """With which deploy a finding that is about to open began; None where that is not known."""
+        seen = self._store.query(
+            "SELECT service, version, min(row.first_seen), max(row.last_seen) FROM service_versions AS row "
+            "WHERE environment = {environment:String} AND application = {application:String} "
+            "AND service IN {services:Array(String)} GROUP BY service, version ORDER BY service, version",
+            {
+                "environment": finding.environment or "unset",
+                "application": finding.application,
+                "services": list({finding.service, *finding.services}),
+            },
         )
-        found: dict[str, list[dict[str, Any]]] = {one: [] for one in ids}
-        for row in rows.dicts():
-            found[row.pop("finding_id")].append(row)
-        for items in found.values():
-            items.sort(key=lambda item: (item["at"], -item["duration_ns"]))
-        return found
+        judged_from = self._store.query(
+            "SELECT minOrNull(start) FROM rule_runs WHERE rule = {rule:String} AND result = 'ok'",
+            {"rule": finding.rule},
+        ).scalar()
+        return since_version(finding, [VersionSeen(*row) for row in seen], judged_from)
 
     def is_heard(self, finding: Finding, since: datetime) -> bool:
         """Whether telemetry of the finding's environment and application arrived after ``since``."""
@@ -185,166 +175,6 @@ class StoredFindings:
             ).rows
         )
 
-    def _insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _insert(self, table: str, rows: Items[Mapping[str, Any]]) -> None:
         if rows:
             self._store.insert(table, {name: [row[name] for row in rows] for name in rows[0]})
-
-    def _next(self) -> int:
-        """A number higher than any before: the clock's, unless that stands still or falls back."""
-        self._sequence = max(time.time_ns(), self._sequence + 1)
-        return self._sequence
-
-
-class StoredArrivals:
-    """Implements the engine's port :class:`~trueline.monitor.engine.ports.Arrivals`."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __call__(self, tables: Collection[str], start: datetime, end: datetime) -> datetime | None:
-        """When the first row of the tables arrived, from ``start`` until before ``end``."""
-        sources = sorted({source for table in tables for source in _SOURCES.get(table, (table,))})
-        bounds = {
-            name: moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-            for name, moment in (("start", start), ("end", end))
-        }
-        selects = " UNION ALL ".join(
-            _FIRST_ARRIVAL.format(source, _ARRIVAL.get(source, "received_at")) for source in sources
-        )
-        first = self._store.query(f"SELECT minOrNull(first) FROM ({selects})", bounds).scalar()  # noqa: S608
-        return first if isinstance(first, datetime) else None
-
-
-class StoredLedger:
-    """Implements the engine's port :class:`~trueline.monitor.engine.ports.Ledger`."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def covered_until(self, rule: str, revision: str) -> datetime | None:
-        """End of what this revision of the rule has judged or given up; None if it never ran."""
-        rows = self._store.query(
-            "SELECT end FROM rule_runs WHERE rule = {rule:String} AND revision = {revision:String} "
-            "AND result IN ('ok', 'skipped') ORDER BY end DESC LIMIT 1",
-            {"rule": rule, "revision": revision},
-        )
-        covered: datetime | None = rows.scalar()
-        return covered
-
-    def record(self, run: RuleRun) -> None:
-        """Add a line."""
-        self._store.insert(
-            "rule_runs",
-            {
-                "rule": [run.rule],
-                "version": [run.version],
-                "revision": [run.revision],
-                "start": [run.start],
-                "end": [run.end],
-                "result": [run.result],
-                "rows": [run.rows],
-                "ms": [run.milliseconds],
-                "error": [run.message],
-                "at": [run.at],
-            },
-        )
-
-    def last(self, rule: str, limit: int = 20) -> list[dict[str, Any]]:
-        """A rule's last lines, newest first: version, start, end, result, rows, ms, error, at."""
-        return self._store.query(
-            "SELECT version, start, end, result, rows, ms, error, at FROM rule_runs "
-            "WHERE rule = {rule:String} ORDER BY at DESC LIMIT {limit:UInt32}",
-            {"rule": rule, "limit": limit},
-        ).dicts()
-
-
-#: The tables that fill what rules read. A statement's outcome may come with its transaction's span.
-_SOURCES: Final = {
-    "statements_resolved": ("statements", "transactions"),
-    "identity_uses": ("statements", "transactions"),
-    "databases": ("database_sightings",),
-}
-_FIRST_ARRIVAL: Final = (
-    "SELECT minOrNull({1}) AS first FROM {0} "
-    "WHERE {1} >= {{start:DateTime64(3)}} AND {1} < {{end:DateTime64(3)}}"
-)
-_ARRIVAL: Final = {"database_sightings": "last_received_at"}
-_BAD: Final = frozenset({"error", "fatal", "critical"})
-_ITEM_COLUMNS: Final = tuple(TraceItem.__dataclass_fields__)
-
-
-def _most_telling(
-    items: Iterable[TraceItem], named: Collection[str], trace_ids: Sequence[str], limit: int
-) -> list[TraceItem]:
-    """Named spans first, then what decides (transactions, AI calls, errors, entries), then the rest."""
-    order = {trace_id: position for position, trace_id in enumerate(trace_ids)}
-
-    def rank(item: TraceItem) -> tuple[int, int, int]:
-        if item.kind == "span" and item.span_id in named:
-            weight = 0
-        elif item.outcome or item.status in _BAD or "gen_ai.operation.name" in item.attributes:
-            weight = 1
-        elif not item.parent_span_id or item.status in ("warn", "warning"):
-            weight = 2
-        else:
-            weight = 3
-        return weight, order.get(item.trace_id, len(order)), item.at
-
-    return sorted(items, key=rank)[:limit]
-
-
-def _columns(finding: Finding) -> dict[str, Any]:
-    return {
-        "id": finding.id,
-        "rule": finding.rule,
-        "rule_version": finding.rule_version,
-        "rule_revision": finding.rule_revision,
-        "title": finding.title,
-        "severity": str(finding.severity),
-        "state": finding.state.value,
-        "environment": finding.environment,
-        "application": finding.application,
-        "service": finding.service,
-        "services": list(finding.services),
-        "versions": list(finding.versions),
-        "group_columns": json.dumps(dict(finding.group), ensure_ascii=False),
-        "facts": json.dumps(dict(finding.facts), ensure_ascii=False),
-        "summary": finding.texts.summary,
-        "explanation": finding.texts.explanation,
-        "remediation_now": finding.texts.now,
-        "remediation_then": finding.texts.then,
-        "remediation_check": finding.texts.check,
-        "first_seen": finding.first_seen,
-        "last_seen": finding.last_seen,
-        "opened_at": finding.opened_at,
-        "last_arrival_at": finding.last_arrival_at,
-        "updated_at": finding.updated_at,
-        "resolved_at": finding.resolved_at,
-        "resolved_by": finding.resolved_by.value if finding.resolved_by else "",
-        "count": finding.count,
-        "value": finding.value,
-        "trace_ids": list(finding.trace_ids),
-        "span_ids": list(finding.span_ids),
-    }
-
-
-def _finding(row: dict[str, Any]) -> Finding:
-    texts = Texts(
-        row.pop("summary"),
-        row.pop("explanation"),
-        row.pop("remediation_now"),
-        row.pop("remediation_then"),
-        row.pop("remediation_check"),
-    )
-    return Finding(
-        state=State(row.pop("state")),
-        resolved_by=Cause(cause) if (cause := row.pop("resolved_by")) else None,
-        services=tuple(row.pop("services")),
-        versions=tuple(row.pop("versions")),
-        trace_ids=tuple(row.pop("trace_ids")),
-        span_ids=tuple(row.pop("span_ids")),
-        group=json.loads(row.pop("group_columns")),
-        facts=json.loads(row.pop("facts")),
-        texts=texts,
-        **row,
-    )

@@ -17,40 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from trueline.instrumentation.ai.conventions import NOT_MODEL_CALLS, OPENINFERENCE_MODEL_KINDS
+from trueline.instrumentation.ai.hosts import PROVIDER_PATTERN, PROVIDERS
+from trueline.instrumentation.ai.problems import FAILURES
 from trueline.instrumentation.semconv import attributes as names
 from trueline.instrumentation.semconv.registry import ATTRIBUTES, Attribute, Signal, Table
+from trueline.monitor.store import identity_rows
 
 SCHEMA_FOLDER: Final = Path(__file__).parent / "schema"
 
-#: Hosts whose HTTP calls are AI calls although no GenAI attribute says so.
-MODEL_PROVIDER_HOSTS: Final = (
-    "api.anthropic.com",
-    "api.cohere.com",
-    "api.deepseek.com",
-    "api.fireworks.ai",
-    "api.groq.com",
-    "api.mistral.ai",
-    "api.openai.com",
-    "api.perplexity.ai",
-    "api.together.xyz",
-    "api.x.ai",
-    "generativelanguage.googleapis.com",
-    "openrouter.ai",
-)
-#: The same as patterns (re2), for hosts that carry a region or a tenant.
-MODEL_PROVIDER_HOST_PATTERN: Final = (
-    r"^([\\w-]+\\.openai\\.azure\\.com"
-    r"|([\\w-]+-)?aiplatform\\.googleapis\\.com"
-    r"|bedrock-runtime[\\w.-]*\\.amazonaws\\.com)$"
-)
-
-#: GenAI operations that are not calls of a model: an agent or a tool fails for reasons of its own, a refused
-#: INSERT for example, and the model calls inside it have spans of their own.
-NOT_MODEL_CALLS: Final = ("create_agent", "invoke_agent", "execute_tool", "invoke_workflow")
+#: The pattern of hosts of models, as a literal of ClickHouse's SQL.
+MODEL_PROVIDER_HOST_PATTERN: Final = PROVIDER_PATTERN.replace("\\", "\\\\")
 #: Finish reasons that mean "no usable answer".
 FAILED_FINISH_REASONS: Final = ("content_filter", "refusal", "error")
-#: OpenInference's kinds of spans that call a model.
-OPENINFERENCE_MODEL_KINDS: Final = ("LLM", "EMBEDDING", "RERANKER")
 #: Attributes of other AI conventions (OpenInference, OpenLLMetry) that fill a column of ``ai_calls``.
 FOREIGN_AI_NAMES: Final[dict[str, tuple[str, ...]]] = {
     names.GEN_AI_OPERATION_NAME: ("llm.request.type", "openinference.span.kind"),
@@ -93,7 +72,7 @@ class Column:
     def ddl(self) -> str:
         """The column's line in CREATE TABLE."""
         default = f" DEFAULT {MISSING[self.name]}" if self.name in MISSING else ""
-        codec = f" CODEC({self.codec})" if self.codec else ""
+        codec = f" CODEC({self.codec or 'ZSTD(3)'})"
         return f"{self.name} {self.type}{default}{codec}"
 
 
@@ -133,8 +112,8 @@ HAS_GENAI: Final = (
 IS_PROVIDER_CALL: Final = (
     "SpanKind IN ('Client', 'SPAN_KIND_CLIENT')"
     " AND (SpanAttributes['http.request.method'] != '' OR SpanAttributes['http.method'] != '')"
-    f" AND (lower({HOST}) IN {quoted(MODEL_PROVIDER_HOSTS)}"
-    f" OR lower({URL_HOST}) IN {quoted(MODEL_PROVIDER_HOSTS)}"
+    f" AND (lower({HOST}) IN {quoted(PROVIDERS)}"
+    f" OR lower({URL_HOST}) IN {quoted(PROVIDERS)}"
     f" OR match(lower({HOST}), '{MODEL_PROVIDER_HOST_PATTERN}')"
     f" OR match(lower({URL_HOST}), '{MODEL_PROVIDER_HOST_PATTERN}'))"
 )
@@ -149,14 +128,14 @@ FIRST_EXCEPTION: Final = (
 
 EXCEPTION: Final = (
     Column("exception_type", "LowCardinality(String)", f"{FIRST_EXCEPTION}['exception.type']"),
-    Column("exception_message", "String", f"{FIRST_EXCEPTION}['exception.message']", "ZSTD(1)"),
+    Column("exception_message", "String", f"{FIRST_EXCEPTION}['exception.message']", "ZSTD(3)"),
 )
 
 TYPED_TABLES: Final = (
     TypedTable(
         Table.STATEMENTS,
         10,
-        "One row for each executed SQL statement, as it was exported_row. Rules read statements_resolved\n"
+        "One row for each executed SQL statement, as it was exported. Rules read statements_resolved\n"
         "-- instead, where the outcome is final.",
         IS_STATEMENT,
         derived=EXCEPTION[:1],
@@ -185,9 +164,12 @@ TYPED_TABLES: Final = (
     TypedTable(
         Table.AI_CALLS,
         16,
-        "One row for each call of a model: a GenAI span of any convention, or HTTP to a known provider.",
-        f"NOT {IS_STATEMENT} AND SpanAttributes['gen_ai.operation.name'] NOT IN {quoted(NOT_MODEL_CALLS)}"
-        f" AND ({HAS_GENAI} OR ({IS_PROVIDER_CALL}))",
+        "One row for each call of a model: a GenAI span of any convention, or HTTP to a known provider.\n"
+        "-- Attempts inside a call are none.",
+        f"NOT {IS_STATEMENT} AND SpanAttributes['{names.AI_ROLE}'] != 'attempt'"
+        f" AND (SpanAttributes['{names.AI_ROLE}'] != ''"
+        f" OR (SpanAttributes['gen_ai.operation.name'] NOT IN {quoted(NOT_MODEL_CALLS)}"
+        f" AND ({HAS_GENAI} OR ({IS_PROVIDER_CALL}))))",
         derived=(
             *EXCEPTION,
             Column(
@@ -196,7 +178,8 @@ TYPED_TABLES: Final = (
                 f"{IS_ERROR} OR SpanAttributes['error.type'] != '' OR has(Events.Name, 'exception')"
                 f" OR {HTTP_STATUS} >= 400"
                 " OR hasAny(JSONExtract(SpanAttributes['gen_ai.response.finish_reasons'], 'Array(String)'),"
-                f" [{quoted(FAILED_FINISH_REASONS)[1:-1]}])",
+                f" [{quoted(FAILED_FINISH_REASONS)[1:-1]}])"
+                f" OR SpanAttributes['{names.AI_PROBLEM}'] IN {quoted(tuple(sorted(FAILURES)))}",
             ),
         ),
     ),
@@ -206,18 +189,19 @@ TYPED_TABLES: Final = (
 LONGEST_SPAN_NS: Final = 366 * 86_400 * 10**9
 
 SPAN_COLUMNS: Final = (
-    Column("received_at", "DateTime64(3, 'UTC') DEFAULT now64(3)", "received_at", "Delta(8), ZSTD(1)"),
-    Column("started_at", "DateTime64(9, 'UTC')", "Timestamp", "Delta(8), ZSTD(1)"),
+    Column("received_at", "DateTime64(3, 'UTC') DEFAULT now64(3)", "received_at", "Delta(8), ZSTD(3)"),
+    Column("request_hash", "LowCardinality(FixedString(16))", "request_hash", "ZSTD(3)"),
+    Column("started_at", "DateTime64(9, 'UTC')", "Timestamp", "Delta(8), ZSTD(3)"),
     Column(
         "ended_at",
         "DateTime64(9, 'UTC')",
         "fromUnixTimestamp64Nano(toUnixTimestamp64Nano(Timestamp)"
         f" + toInt64(least(Duration, {LONGEST_SPAN_NS})), 'UTC')",
-        "Delta(8), ZSTD(1)",
+        "Delta(8), ZSTD(3)",
     ),
-    Column("trace_id", "String", "lower(TraceId)", "ZSTD(1)"),
-    Column("span_id", "String", "lower(SpanId)", "ZSTD(1)"),
-    Column("parent_span_id", "String", "lower(ParentSpanId)", "ZSTD(1)"),
+    Column("trace_id", "String", "lower(TraceId)", "ZSTD(3)"),
+    Column("span_id", "String", "lower(SpanId)", "ZSTD(3)"),
+    Column("parent_span_id", "String", "lower(ParentSpanId)", "ZSTD(3)"),
     Column("span_name", "LowCardinality(String)", "SpanName"),
     Column("span_kind", "LowCardinality(String)", "lower(replaceOne(SpanKind, 'SPAN_KIND_', ''))"),
     Column(
@@ -225,7 +209,7 @@ SPAN_COLUMNS: Final = (
         "LowCardinality(String)",
         f"multiIf({IS_ERROR}, 'error', StatusCode IN ('Ok', 'STATUS_CODE_OK'), 'ok', 'unset')",
     ),
-    Column("status_message", "String", "StatusMessage", "ZSTD(1)"),
+    Column("status_message", "String", "StatusMessage", "ZSTD(3)"),
 )
 
 
@@ -246,19 +230,19 @@ def attribute_column(attribute: Attribute, table: Table) -> Column:
                 attribute.column,
                 string,
                 expression,
-                "ZSTD(1)" if attribute.column in HIGH_CARDINALITY else "",
+                "ZSTD(3)" if attribute.column in HIGH_CARDINALITY else "",
             )
         case "string[]":
             return Column(
-                attribute.column, f"Array({string})", f"JSONExtract({text}, 'Array(String)')", "ZSTD(1)"
+                attribute.column, f"Array({string})", f"JSONExtract({text}, 'Array(String)')", "ZSTD(3)"
             )
         case "int":
             expression = f"ifNull(toInt64OrNull({text}), {missing})" if missing else f"toInt64OrZero({text})"
-            return Column(attribute.column, "Int64", expression, "ZSTD(1)")
+            return Column(attribute.column, "Int64", expression, "ZSTD(3)")
         case "int[]":
-            return Column(attribute.column, "Array(Int64)", f"JSONExtract({text}, 'Array(Int64)')", "ZSTD(1)")
+            return Column(attribute.column, "Array(Int64)", f"JSONExtract({text}, 'Array(Int64)')", "ZSTD(3)")
         case "double":
-            return Column(attribute.column, "Float64", f"toFloat64OrZero({text})", "ZSTD(1)")
+            return Column(attribute.column, "Float64", f"toFloat64OrZero({text})", "ZSTD(3)")
         case "boolean":
             return Column(attribute.column, "Bool", f"{text} = 'true'")
 
@@ -290,7 +274,7 @@ def render_table(typed: TypedTable) -> str:
         "ENGINE = MergeTree\n"
         "PARTITION BY toDate(received_at)\n"
         "PRIMARY KEY (toStartOfFiveMinutes(started_at), environment, service)\n"
-        "ORDER BY (toStartOfFiveMinutes(started_at), environment, service, started_at)\n"
+        "ORDER BY (toStartOfFiveMinutes(started_at), environment, service, trace_id, started_at)\n"
         "SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1\n"
     )
 
@@ -335,6 +319,22 @@ def render_resolved() -> str:
     )
 
 
+def render_violations() -> str:
+    """CREATE TABLE of the statements that a constraint refused: statements' columns, and a key of its own."""
+    body = ",\n    ".join(column.ddl for column in columns(Table.STATEMENTS))
+    return (
+        "-- Statements that a constraint refused: few rows beside statements, so that slow drips can be\n"
+        "-- counted over a week. Rules read the view violations instead, where the outcome is final.\n"
+        f"{PROVENANCE}"
+        f"CREATE TABLE IF NOT EXISTS violation_statements\n(\n    {body}\n)\n"
+        "ENGINE = MergeTree\n"
+        "PARTITION BY toDate(received_at)\n"
+        "PRIMARY KEY (environment, application, service)\n"
+        "ORDER BY (environment, application, service, started_at)\n"
+        "SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1\n"
+    )
+
+
 def render_all() -> dict[str, str]:
     """Every generated file: name under ``schema/`` to content."""
     files = {}
@@ -342,6 +342,9 @@ def render_all() -> dict[str, str]:
         files[f"{typed.number:04}_{typed.table}.sql"] = render_table(typed)
         files[f"{typed.number + 1:04}_{typed.table}_from_traces.sql"] = render_view(typed)
     files["0030_statements_resolved.sql"] = render_resolved()
+    files["0032_identity_statements_from_statements.sql"] = identity_rows.render_insert_view()
+    files["0037_identity_arrivals.sql"] = identity_rows.render_arrivals()
+    files["0136_violation_statements.sql"] = render_violations()
     return files
 
 

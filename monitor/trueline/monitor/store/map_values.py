@@ -11,22 +11,13 @@ from __future__ import annotations
 import base64
 import json
 import math
-import re
 from collections.abc import Iterable
-from typing import Final
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-#: What Go escapes inside JSON strings and Python does not.
-_GO_ESCAPES: Final = str.maketrans(
-    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-)
-_TO_ESCAPE: Final = re.compile("[<>&\u2028\u2029]")
+from trueline.instrumentation.clickhouse.go_json import NotRepresentableError, encode_double, go_escaped
+
 _quote = json.encoder.encode_basestring
-
-
-class _NotRepresentableError(ValueError):
-    """JSON has no such number."""
 
 
 def encode_map(attributes: Iterable[KeyValue]) -> dict[str, str]:
@@ -51,38 +42,11 @@ def encode_value(value: AnyValue) -> str:
         case "array_value" | "kvlist_value":
             try:
                 text = _json(value)
-            except _NotRepresentableError:
-                # Go's encoder fails for the whole value, and the exporter then stores the empty text.
+            except NotRepresentableError:
                 return ""
-            # These characters occur in JSON inside strings only.
-            return text.translate(_GO_ESCAPES) if _TO_ESCAPE.search(text) else text
+            return go_escaped(text)
         case _:
             return ""
-
-
-def encode_double(number: float) -> str:
-    """Encode with the fewest digits that read back the same; with an exponent from 1e21 and below 1e-6."""
-    if math.isnan(number):
-        return "json: unsupported value: NaN"
-    if math.isinf(number):
-        return f"json: unsupported value: {'+' if number > 0 else '-'}Inf"
-    text = repr(number)
-    if number != 0 and not 1e-6 <= abs(number) < 1e21:
-        return text.replace("e-0", "e-")
-    if "e" in text:
-        text = _without_exponent(text)
-    return text.removesuffix(".0")
-
-
-def _without_exponent(text: str) -> str:
-    """Write out 1e+16 as Python does for smaller numbers."""
-    sign = "-" if text.startswith("-") else ""
-    mantissa, _, exponent = text.lstrip("-").partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    shift = int(exponent)
-    if shift < 0:
-        return f"{sign}0.{'0' * (-shift - 1)}{whole}{fraction}"
-    return sign + whole + fraction.ljust(shift, "0")
 
 
 def _json(value: AnyValue) -> str:
@@ -103,7 +67,7 @@ def _json(value: AnyValue) -> str:
             return f'"{base64.b64encode(value.bytes_value).decode("ascii")}"'
         case "double_value":
             if not math.isfinite(value.double_value):
-                raise _NotRepresentableError
+                raise NotRepresentableError
             return encode_double(value.double_value)
         case None:
             return "null"

@@ -2,23 +2,31 @@
 
 The files are ``schema/NNNN_name.sql``. What was applied is written down in the table ``schema_migrations``.
 A statement is applied before it is written down, so a process that dies in between applies it again; that is
-why each must be idempotent.
+why each must be idempotent. For the same reason two processes may migrate one store at once: both apply what
+the other has not written down yet.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from trueline.monitor.errors import MigrationError, QueryError
+from trueline.monitor.errors import MigrationError, QueryError, StoreUnavailableError
+from trueline.monitor.store import cluster
 from trueline.monitor.store.client import Store
+from trueline.monitor.store.collector import adopt
 
 SCHEMA_FOLDER: Final = Path(__file__).parent / "schema"
 _FILE_NAME: Final = re.compile(r"(\d{4})_(\w+)\.sql")
+#: How often a statement is tried that fails because of somebody else's at the same time.
+ATTEMPTS: Final = 5
+#: TABLE_ALREADY_EXISTS, UNFINISHED, CANNOT_ASSIGN_ALTER: another process migrates at the same time.
+_RACES: Final = frozenset({57, 341, 517})
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations
 (
@@ -72,26 +80,44 @@ def migrate(store: Store, migrations: Sequence[Migration] | None = None) -> list
     applied file has since been edited; and if a statement fails.
     """
     wanted = list(read_migrations() if migrations is None else migrations)
-    store.command(_LEDGER)
+    store.command(cluster.ledger(_LEDGER, store.cluster, store.database) if store.cluster else _LEDGER)
     ledger = store.query(
         "SELECT number, any(name), argMax(checksum, applied_at) FROM schema_migrations GROUP BY number"
     )
     applied = {number: (name, checksum) for number, name, checksum in ledger}
     _require_fit(store, wanted, applied)
+    if not store.cluster:
+        adopt(store)
     done = []
     for migration in wanted:
         if migration.number in applied:
             continue
-        try:
-            store.command(migration.sql)
-        except QueryError as error:
-            raise MigrationError(f"The migration {migration.label} failed: {error}") from error
+        _apply(store, migration)
         store.insert(
             "schema_migrations",
             {"number": [migration.number], "name": [migration.name], "checksum": [migration.checksum]},
         )
         done.append(migration)
     return done
+
+
+def _apply(store: Store, migration: Migration) -> None:
+    """Run one statement; again where it fails because another process runs the same one at the same time."""
+    statements = [migration.sql]
+    if store.cluster:
+        statements = cluster.render(migration.sql, store.cluster, store.database)
+    for attempt in range(ATTEMPTS):
+        try:
+            for statement in statements:
+                store.command(statement)
+            return
+        except StoreUnavailableError:
+            if attempt == ATTEMPTS - 1:
+                raise
+        except QueryError as error:
+            if error.code not in _RACES or attempt == ATTEMPTS - 1:
+                raise MigrationError(f"The migration {migration.label} failed: {error}") from error
+        time.sleep(0.2 * 2**attempt)
 
 
 def _require_fit(store: Store, wanted: list[Migration], applied: dict[int, tuple[str, str]]) -> None:

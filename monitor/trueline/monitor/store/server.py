@@ -11,6 +11,7 @@ from trueline.monitor.errors import SettingsError, StoreError, StoreUnavailableE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from clickhouse_connect.driver.client import Client
 
@@ -76,6 +77,8 @@ class ServerConnector:
     address: ServerAddress
     user: str
     password: str = field(repr=False)
+    ca_file: Path | None = None
+    verify: bool = True
 
     @property
     def description(self) -> str:
@@ -87,6 +90,15 @@ class ServerConnector:
         from clickhouse_connect import get_client
         from clickhouse_connect.driver.exceptions import ClickHouseError
 
+        if self.ca_file is not None and not self.ca_file.is_file():
+            raise SettingsError(
+                f"The file of certificates {self.ca_file} cannot be read: check TRUELINE_CLICKHOUSE_CA_FILE."
+            )
+        if self.address.secure and not self.verify:
+            import urllib3
+
+            # Whoever switched it off knows; a warning for each connection tells nobody more.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         try:
             client = get_client(
                 interface="https" if self.address.secure else "http",
@@ -101,6 +113,8 @@ class ServerConnector:
                 autogenerate_session_id=False,
                 tz_mode="aware",
                 client_name="trueline",
+                verify=self.verify,
+                ca_cert=str(self.ca_file) if self.ca_file else None,
             )
         except ClickHouseError as error:
             raise self._explain(error) from error
@@ -114,6 +128,11 @@ class ServerConnector:
             return StoreError(
                 f"ClickHouse at {self.description} refused the user {self.user!r} or its password: check "
                 "TRUELINE_CLICKHOUSE_USER and TRUELINE_CLICKHOUSE_PASSWORD."
+            )
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            return StoreError(
+                f"The certificate of ClickHouse at {self.description} is not trusted: name its authority "
+                "with TRUELINE_CLICKHOUSE_CA_FILE."
             )
         if code is None:
             return StoreUnavailableError(

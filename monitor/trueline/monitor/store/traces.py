@@ -97,7 +97,7 @@ def read_traces(
     )
     items = [_span(row) for row in spans]
     items += [_log(row) for row in logs]
-    return sorted(_settled(store, items, trace_ids), key=lambda item: (item.at, -item.duration_ns))
+    return sorted(_settled(store, items, trace_ids, between), key=lambda item: (item.at, -item.duration_ns))
 
 
 def _span(row: tuple[Any, ...]) -> TraceItem:
@@ -164,13 +164,16 @@ def _kept(attributes: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: value[:MAX_VALUE] for name, value in attributes if name in KEPT_ATTRIBUTES}
 
 
-def _settled(store: Store, items: list[TraceItem], trace_ids: Collection[str]) -> list[TraceItem]:
+def _settled(
+    store: Store, items: list[TraceItem], trace_ids: Collection[str], between: tuple[datetime, datetime]
+) -> list[TraceItem]:
     """Items with the outcome that statements exported as open came to in the end."""
     if not any(item.outcome == "open" for item in items):
         return items
     rows = store.query(
-        "SELECT span_id, outcome, reason FROM statements_resolved WHERE trace_id IN {ids:Array(String)}",
-        {"ids": list(trace_ids)},
+        "SELECT span_id, outcome, reason FROM statements_resolved WHERE trace_id IN {ids:Array(String)} "
+        "AND started_at BETWEEN {earliest:DateTime64(6)} AND {latest:DateTime64(6)}",
+        {"ids": list(trace_ids), "earliest": _text(between[0]), "latest": _text(between[1])},
     )
     final = {span_id: (outcome, reason) for span_id, outcome, reason in rows}
     return [

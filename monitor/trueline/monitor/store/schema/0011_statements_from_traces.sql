@@ -4,6 +4,7 @@
 CREATE MATERIALIZED VIEW IF NOT EXISTS statements_from_traces TO statements AS
 SELECT
     received_at AS received_at,
+    request_hash AS request_hash,
     Timestamp AS started_at,
     fromUnixTimestamp64Nano(toUnixTimestamp64Nano(Timestamp) + toInt64(least(Duration, 31622400000000000)), 'UTC') AS ended_at,
     lower(TraceId) AS trace_id,

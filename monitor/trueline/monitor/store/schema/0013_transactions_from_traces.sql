@@ -4,6 +4,7 @@
 CREATE MATERIALIZED VIEW IF NOT EXISTS transactions_from_traces TO transactions AS
 SELECT
     received_at AS received_at,
+    request_hash AS request_hash,
     Timestamp AS started_at,
     fromUnixTimestamp64Nano(toUnixTimestamp64Nano(Timestamp) + toInt64(least(Duration, 31622400000000000)), 'UTC') AS ended_at,
     lower(TraceId) AS trace_id,
@@ -40,6 +41,8 @@ SELECT
     toInt64OrZero(SpanAttributes['trueline.transaction.rows']) AS rows_written,
     toInt64OrZero(SpanAttributes['trueline.transaction.ai.calls']) AS ai_calls,
     toInt64OrZero(SpanAttributes['trueline.transaction.ai.errors']) AS ai_errors,
+    JSONExtract(SpanAttributes['trueline.transaction.ai.problems'], 'Array(String)') AS ai_problems,
+    toInt64OrZero(SpanAttributes['trueline.transaction.ai.unfinished']) AS ai_unfinished,
     toFloat64OrZero(SpanAttributes['trueline.transaction.ai.wait_ms']) AS ai_wait_ms,
     toInt64OrZero(SpanAttributes['trueline.transaction.open_statements']) AS open_statements,
     JSONExtract(SpanAttributes['trueline.transaction.rolled_back_statements'], 'Array(String)') AS rolled_back_statements,

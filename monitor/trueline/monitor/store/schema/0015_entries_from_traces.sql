@@ -4,6 +4,7 @@
 CREATE MATERIALIZED VIEW IF NOT EXISTS entries_from_traces TO entries AS
 SELECT
     received_at AS received_at,
+    request_hash AS request_hash,
     Timestamp AS started_at,
     fromUnixTimestamp64Nano(toUnixTimestamp64Nano(Timestamp) + toInt64(least(Duration, 31622400000000000)), 'UTC') AS ended_at,
     lower(TraceId) AS trace_id,
@@ -23,6 +24,7 @@ SELECT
     SpanAttributes['trueline.hash.key_id'] AS hash_key_id,
     SpanAttributes['error.type'] AS error_type,
     SpanAttributes['trueline.entry.kind'] AS entry_kind,
+    SpanAttributes['trueline.job.outcome'] AS job_outcome,
     multiIf(SpanAttributes['http.request.method'] != '', SpanAttributes['http.request.method'], SpanAttributes['http.method']) AS http_method,
     SpanAttributes['http.route'] AS http_route,
     toInt64OrZero(multiIf(SpanAttributes['http.response.status_code'] != '', SpanAttributes['http.response.status_code'], SpanAttributes['http.status_code'])) AS http_status,

@@ -2,12 +2,13 @@
 -- statements_resolved joins with little.
 CREATE TABLE IF NOT EXISTS settlements
 (
-    received_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta(8), ZSTD(1)),
-    transaction_id String CODEC(ZSTD(1)),
+    received_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta(8), ZSTD(3)),
+    request_hash LowCardinality(FixedString(16)) CODEC(ZSTD(3)),
+    transaction_id String CODEC(ZSTD(3)),
     outcome LowCardinality(String),
     reason LowCardinality(String),
     error_type LowCardinality(String),
-    undone Array(String) CODEC(ZSTD(1))
+    undone Array(String) CODEC(ZSTD(3))
 )
 ENGINE = MergeTree
 PARTITION BY toDate(received_at)

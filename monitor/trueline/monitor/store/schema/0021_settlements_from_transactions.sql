@@ -2,6 +2,7 @@
 CREATE MATERIALIZED VIEW IF NOT EXISTS settlements_from_transactions TO settlements AS
 SELECT
     received_at,
+    request_hash,
     transaction_id,
     outcome,
     reason,

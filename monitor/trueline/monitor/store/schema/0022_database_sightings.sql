@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS database_sightings
     database_url_variable LowCardinality(String),
     db_system LowCardinality(String),
     db_namespace LowCardinality(String),
+    arrived DateTime('UTC') DEFAULT toStartOfHour(toDateTime(last_received_at)) COMMENT 'hour of arrival',
     database_rungs SimpleAggregateFunction(groupUniqArrayArray, Array(String)),
     versions SimpleAggregateFunction(groupUniqArrayArray, Array(String)),
     first_seen SimpleAggregateFunction(min, DateTime64(9, 'UTC')),
@@ -24,6 +25,6 @@ CREATE TABLE IF NOT EXISTS database_sightings
 ENGINE = AggregatingMergeTree
 ORDER BY (
     environment, application, service, process_kind, database, database_schema, database_role, database_url,
-    database_url_variable, db_system, db_namespace
+    database_url_variable, db_system, db_namespace, arrived
 )
 SETTINGS non_replicated_deduplication_window = 1000

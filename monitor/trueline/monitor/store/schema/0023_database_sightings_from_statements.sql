@@ -12,6 +12,7 @@ SELECT
     database_url_variable,
     db_system,
     db_namespace,
+    toStartOfHour(toDateTime(statement_row.received_at, 'UTC')) AS arrived,
     groupUniqArrayArray(statement_row.database_rungs) AS database_rungs,
     groupUniqArrayArray(if(statement_row.version = '', [], [toString(statement_row.version)])) AS versions,
     min(statement_row.started_at) AS first_seen,
@@ -23,4 +24,4 @@ FROM statements AS statement_row
 WHERE statement_row.database != ''
 GROUP BY
     environment, application, service, process_kind, database, database_schema, database_role, database_url,
-    database_url_variable, db_system, db_namespace
+    database_url_variable, db_system, db_namespace, arrived

@@ -16,6 +16,7 @@ SELECT
     LogAttributes['trueline.database.url_variable'] AS database_url_variable,
     LogAttributes['db.system.name'] AS db_system,
     LogAttributes['db.namespace'] AS db_namespace,
+    toStartOfHour(toDateTime(log_row.received_at, 'UTC')) AS arrived,
     groupUniqArrayArray(
         JSONExtract(LogAttributes['trueline.database.fingerprints'], 'Array(String)')
     ) AS database_rungs,
@@ -32,4 +33,4 @@ WHERE (EventName = 'trueline.database.connected' OR LogAttributes['event.name'] 
     AND LogAttributes['trueline.database.fingerprint'] != ''
 GROUP BY
     environment, application, service, process_kind, database, database_schema, database_role, database_url,
-    database_url_variable, db_system, db_namespace
+    database_url_variable, db_system, db_namespace, arrived

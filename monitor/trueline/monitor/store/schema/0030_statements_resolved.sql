@@ -5,6 +5,7 @@
 CREATE OR REPLACE VIEW statements_resolved AS
 SELECT
     exported_row.received_at AS received_at,
+    exported_row.request_hash AS request_hash,
     exported_row.started_at AS started_at,
     exported_row.ended_at AS ended_at,
     exported_row.trace_id AS trace_id,

@@ -1,13 +1,16 @@
 -- Fills identity_statements as statements arrive.
--- Where no column names an identity of a domain (UPDATE ... WHERE id = ?), the owner of the row stands in, as the
--- service's ORM session knew it (clause 'row'), and else the identity that the request was bound to (clause 'bound');
--- both without a column. `access` says what happened to this table: an
--- INSERT INTO a SELECT ... FROM b WHERE b.user_id = ? writes a and reads b.
+-- Where no column names an identity of a domain (UPDATE ... WHERE id = ?), the owner of the row stands in, as
+-- the service's ORM session knew it (clause 'row'), and else the identity that the request was bound to
+-- (clause 'bound'); both without a column. A message stands in only for what its handling wrote: what was
+-- read meanwhile is nobody's message, and would be every second row. `access` says what happened to this
+-- table: an INSERT INTO a SELECT ... FROM b WHERE b.user_id = ? writes a and reads b.
+-- Made by trueline.monitor.store.generate: change identity_rows.py beside it, not this file.
 CREATE MATERIALIZED VIEW IF NOT EXISTS identity_statements_from_statements TO identity_statements AS
 SELECT
     received_at,
+    request_hash,
     started_at,
-    ended_at,
+    toUInt64(greatest(0, toUnixTimestamp64Nano(ended_at) - toUnixTimestamp64Nano(started_at))) AS duration,
     trace_id,
     span_id,
     status,
@@ -64,19 +67,23 @@ ARRAY JOIN arrayConcat(
                 arrayMap(
                     owner -> (
                         toString(touched), '', 'row', '',
-                        substring(owner, 1, position(owner, ':') - 1), substring(owner, position(owner, ':') + 1)
+                        substring(owner, 1, position(owner, ':') - 1),
+                        substring(owner, position(owner, ':') + 1)
                     ),
                     if(touched = tables[1], identity_row, [])
                 ),
                 arrayMap(
                     bound -> (
                         toString(touched), '', 'bound', '',
-                        substring(bound, 1, position(bound, ':') - 1), substring(bound, position(bound, ':') + 1)
+                        substring(bound, 1, position(bound, ':') - 1),
+                        substring(bound, position(bound, ':') + 1)
                     ),
                     arrayFilter(
-                        bound -> NOT has(identity_domains, substring(bound, 1, position(bound, ':') - 1))
+                        bound -> (kind = 'write' OR NOT startsWith(bound, 'message:'))
+                            AND NOT has(identity_domains, substring(bound, 1, position(bound, ':') - 1))
                             AND NOT arrayExists(
-                                owner -> startsWith(owner, substring(bound, 1, position(bound, ':'))), identity_row
+                                owner -> startsWith(owner, substring(bound, 1, position(bound, ':'))),
+                                identity_row
                             ),
                         identity_bound
                     )

@@ -1,7 +1,8 @@
 -- identity_statements with the final outcome of each statement, found as in statements_resolved.
 CREATE OR REPLACE VIEW identity_uses AS
 SELECT
-    used_row.* EXCEPT exported_outcome,
+    used_row.* EXCEPT (exported_outcome, duration),
+    used_row.ended_at AS ended_at,
     multiIf(
         used_row.exported_outcome != 'open', used_row.exported_outcome,
         has(settlement_row.undone, used_row.span_id), 'rolled_back',

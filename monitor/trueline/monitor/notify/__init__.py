@@ -1,0 +1,1 @@
+"""Telling others: Alertmanager and webhooks. Nothing is sent until targets are configured."""
