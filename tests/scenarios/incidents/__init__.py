@@ -1,0 +1,1 @@
+"""The incidents and their benign twins: a module each, whose ``book`` has the scenarios."""
