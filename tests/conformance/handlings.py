@@ -18,6 +18,7 @@ from trueline.instrumentation import (
     connection,
     dialects,
     ending,
+    execution,
     listeners,
     records,
     scope,
@@ -268,6 +269,12 @@ def failed_statements_have_failed(patch: pytest.MonkeyPatch) -> None:
 def halted_batches(patch: pytest.MonkeyPatch) -> None:
     """Of several parameter sets, those before the failing one may have been kept."""
     patch.setattr(records.StatementRecord, "many", False)
+
+
+@handling("execution.changes_before")
+def batches_that_kept_nothing(patch: pytest.MonkeyPatch) -> None:
+    """SQLite counts what it changed: a batch that changed nothing is undone as a whole."""
+    patch.setattr(execution, "changes_before", _nothing)
 
 
 # -- savepoints and text ---------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def ask(store: Store, tmp_path: Path) -> Callable[..., tuple[int, Any]]:
         else:
             response = client.get("/ops/last-write", params=params)
         answer = response.json()
-        return response.status_code, answer.get("error", {}).get("message") or answer
+        return response.status_code, answer.get("detail") or answer
 
     return ask
 

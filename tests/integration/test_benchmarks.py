@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy.engine import URL
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +33,7 @@ def run(postgres_server: URL, tmp_path: Path, *arguments: str) -> tuple[int, str
     return result.returncode, result.stdout, json.loads(figures.read_text())
 
 
+@pytest.mark.nightly
 def test_a_guest_is_measured_beside_the_bare_service(postgres_server: URL, tmp_path: Path) -> None:
     status, printed, figures = run(postgres_server, tmp_path, "--variants", "bare,trueline")
     assert status == 0, printed

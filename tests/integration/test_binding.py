@@ -202,7 +202,9 @@ def test_a_generator_closed_by_the_collector_in_another_thread(caplog: pytest.Lo
         assert pool.submit(whom).result() == []
         with bind_identity("2"):
             assert whom() == ["2"]
-    assert caplog.text == ""
+    # An exporter that another test has left behind may have something to say.
+    ours = [one for one in caplog.records if not one.name.startswith("opentelemetry.exporter")]
+    assert ours == []
 
 
 def test_two_halves_in_two_contexts() -> None:

@@ -20,7 +20,7 @@ from support.postgres import Postgres
 
 from trueline.instrumentation import semconv
 
-pytestmark = pytest.mark.sqlalchemy_matrix
+pytestmark = pytest.mark.sqlalchemy_rest
 
 PROGRAM = Path(__file__).parents[1] / "data" / "processes" / "canary.py"
 # Letters only: nothing that masks numbers, quotes or addresses recognises it. And a number, for the others.

@@ -130,9 +130,9 @@ def test_no_entries_and_no_identity(services: dict[str, dict[str, Any]]) -> None
     found = causes(services["nightly"])
     assert found["key_mismatch"] == ["no_identity", "no_entry_names"]
     assert services["nightly"]["tables_without_identity"] == ["expenses"]
-    assert services["nightly"]["sentence"].startswith(
-        "0 % of 1 write carries an identity. Blind: env_split, "
-    )
+    sentence = services["nightly"]["sentence"]
+    assert sentence.startswith("0 % of 1 write carries an identity. Blind: ")
+    assert "env_split, " in sentence.partition("Degraded")[0]
 
 
 def test_a_sampled_service_is_counted_by_its_inventory(services: dict[str, dict[str, Any]]) -> None:
@@ -163,8 +163,11 @@ def test_services_without_trueline_show_as_what_they_are(
 ) -> None:
     found = services[service]
     assert found["sends"] == sends
-    assert {tuple(said) for said in causes(found).values()} == {(cause,)}
-    assert {rule["status"] for rule in found["rules"]} == {"blind"}
+    said = {tuple(why) for why in causes(found).values()}
+    assert said - {("rule_is_off",)} == {(cause,)}
+    assert {rule["status"] for rule in found["rules"] if causes(found)[rule["rule"]] != ["rule_is_off"]} == {
+        "blind"
+    }
 
 
 def test_a_service_whose_spans_are_lost_is_not_taken_for_idle(services: dict[str, dict[str, Any]]) -> None:
@@ -179,7 +182,7 @@ def test_filters_and_what_is_refused(monitor: MonitorProcess) -> None:
     def asked(**params: str) -> Any:
         response = monitor.http.get("/api/v1/coverage", params=params)
         answer = response.json()
-        return answer["error"]["message"] if "error" in answer else answer
+        return answer.get("detail", answer)
 
     assert [one["service"] for one in asked(service="cron", environment="production")["items"]] == ["cron"]
     assert "others" in str(asked(service="cron"))
@@ -210,6 +213,29 @@ def test_the_command_shows_all(monitor: MonitorProcess) -> None:
     nobody = run_trueline("coverage", "--service", "nobody", environment=here)
     assert nobody.returncode == 2
     assert "Nothing was received of a service nobody" in nobody.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "coverage",
+        "databases",
+        "diagnose 1",
+        "doctor service web",
+        "findings",
+        "identities 1",
+        "rules backtest env_split",
+    ],
+)
+def test_a_bad_time_is_said_before_a_missing_monitor(command: str) -> None:
+    nobody = {"TRUELINE_URL": "http://127.0.0.1:9"}
+    said = run_trueline(*command.split(), "--since", "xyz", environment=nobody)
+    assert said.returncode == 2
+    words = " ".join(said.stderr.replace("│", " ").split())
+    assert "'xyz' is neither a time as 2026-11-20T12:00:00Z nor a duration as 24h." in words
+    assert "No monitor answers" not in words
+    good = run_trueline(*command.split(), "--since", "24h", environment=nobody)
+    assert "No monitor answers" in good.stdout + good.stderr
 
 
 def test_the_doctor_of_a_service(monitor: MonitorProcess) -> None:

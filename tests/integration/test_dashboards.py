@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from support.store_fixtures import create_schema
+from support.store_fixtures import create_schema, settings_of
 from support.telemetry import insert_telemetry
 
-from trueline.monitor.settings import StoreSettings
 from trueline.monitor.store.client import Rows, Store, open_store
 
 DASHBOARDS = Path(__file__).parents[2] / "dashboards"
@@ -66,9 +65,9 @@ def stores(store_folder: Path) -> Iterator[tuple[Store, Store]]:
     with ExitStack() as stack:
         pair = []
         for name in ("dashboards_empty", "dashboards_filled"):
-            store = open_store(StoreSettings(data_dir=store_folder, database=name))
+            store = open_store(settings_of(store_folder, name))
             stack.callback(store.close)
-            stack.callback(store.command, f"DROP DATABASE {name}")
+            stack.callback(store.command, f"DROP DATABASE {store.database}")
             create_schema(store)
             pair.append(store)
         fill(pair[1])

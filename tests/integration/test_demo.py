@@ -110,7 +110,7 @@ def test_nothing_is_left_behind(played: tuple[subprocess.CompletedProcess[str], 
     assert list(folder.glob("trueline-demo-*")) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
 def test_a_signal_ends_everything_that_was_started(tmp_path: Path, number: signal.Signals) -> None:
     demo = subprocess.Popen(
         [*COMMAND, "--only", "constraint_violation_burst"],

@@ -24,7 +24,7 @@ from support.postgres import Postgres
 from trueline.instrumentation.database_errors import error_facts
 from trueline.instrumentation.descriptions import _WORDS, clean_description
 
-pytestmark = pytest.mark.sqlalchemy_matrix
+pytestmark = pytest.mark.sqlalchemy_rest
 
 SETUP = """
 CREATE TYPE mood AS ENUM ('ok');

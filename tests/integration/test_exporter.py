@@ -29,6 +29,7 @@ from opentelemetry.trace import (
 from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from support.collector import Mode, collector
 from support.matrix import Expense
 from support.recorder import Recorder
 
@@ -37,7 +38,7 @@ from trueline.instrumentation.exporter import CountingBatchProcessor, OtlpExport
 from trueline.instrumentation.losses import EXPORT_FAILED, QUEUE_FULL, Losses
 from trueline.instrumentation.own_spans import OwnSpan, encode_plain
 
-pytestmark = pytest.mark.sqlalchemy_matrix
+pytestmark = pytest.mark.sqlalchemy_rest
 
 
 @pytest.fixture
@@ -163,8 +164,10 @@ def test_another_release_of_the_exporter_encodes_by_itself(
         sent.append(encode_spans(batch))
         return SpanExportResult.SUCCESS
 
-    monkeypatch.setattr(exporter, "_send", None)
-    monkeypatch.setattr(exporter._inner, "export", export)
+    inner = exporter._late.get()
+    assert inner is not None
+    monkeypatch.setattr(inner._client, "export", None)
+    monkeypatch.setattr(inner, "export", export)
     assert exporter.export(spans) is SpanExportResult.SUCCESS
     assert len(flat(sent[0])) == len(spans)
 
@@ -219,3 +222,39 @@ def test_losses_are_reported_once_an_interval_and_say_how_many(monkeypatch: pyte
     losses.add(QUEUE_FULL)
     losses.report(send, final=True)
     assert sent[1][1][semconv.LOSS_COUNT] == 1
+
+
+def spans_of_others() -> list[ReadableSpan]:
+    memory = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    for number in range(3):
+        provider.get_tracer("others").start_span(f"span {number}").end()
+    return list(memory.get_finished_spans())
+
+
+def test_what_was_not_answered_in_time_is_sent_again_and_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver that took the spans and answers late has them: `export_failed` would be untrue."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    spans = spans_of_others()
+    with collector(Mode.LATE_ONCE) as received:
+        losses = Losses()
+        exporter = OtlpExporter(losses, f"{received.endpoint}/v1/traces")
+        assert exporter.export(spans) is SpanExportResult.SUCCESS
+        exporter.shutdown()
+    assert losses.total == {}
+    first, second = received.requests
+    assert first.body == second.body
+    assert len(received.spans()) == 2 * len(spans)
+
+
+def test_a_receiver_that_never_answers_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
+    spans = spans_of_others()
+    with collector(Mode.SILENT) as received:
+        losses = Losses()
+        exporter = OtlpExporter(losses, f"{received.endpoint}/v1/traces")
+        assert exporter.export(spans) is SpanExportResult.FAILURE
+        exporter.shutdown()
+    assert losses.total == {EXPORT_FAILED: len(spans)}
+    assert len(received.requests) == 2

@@ -18,7 +18,8 @@ from trueline.monitor.engine.schedule import Scheduler
 from trueline.monitor.engine.windows import Window
 from trueline.monitor.errors import QueryError
 from trueline.monitor.store.client import Store
-from trueline.monitor.store.findings import StoredArrivals, StoredFindings
+from trueline.monitor.store.findings import StoredFindings
+from trueline.monitor.store.ledger import StoredArrivals
 
 
 @pytest.fixture(scope="module")
@@ -422,6 +423,6 @@ def test_rows_of_one_group_are_one_finding(bench: Bench, make_rule: Callable[...
     bench.lose(version="1.1")
     early, end = NOON - timedelta(hours=1), NOON + timedelta(seconds=1)
     window = Window(query_start=early, start=NOON, end=end, since=early, settled=end)
-    sightings = evaluate(bench.rule, window, bench.query)
+    sightings = evaluate(bench.rule, window, bench.query).sightings
     apply(bench.rule, sightings, window, bench.findings, NOON)
     assert (bench.only().count, set(bench.only().versions)) == (2, {"1.0", "1.1"})

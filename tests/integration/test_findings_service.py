@@ -25,6 +25,7 @@ class Settings:
     rules: tuple[Path, ...]
     rule_tick_seconds: float = 0.1
     evidence_limit: int = 50
+    shipped_rules: bool = False
 
 
 @pytest.fixture(scope="module")

@@ -170,6 +170,7 @@ def test_a_wrong_variable_does_not_keep_zero_code_from_the_others(
         instrumentor.instrument(spans="others")
 
 
+@pytest.mark.nightly
 def test_loaded_by_opentelemetry_instrument(tmp_path: Path) -> None:
     """Zero-code also loads contrib's instrumentor where it supports the release: still one span each."""
     script = (
@@ -196,6 +197,8 @@ def test_loaded_by_opentelemetry_instrument(tmp_path: Path) -> None:
         env={
             **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
             "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+            # A distro that is installed beside would have gRPC, which has a package of its own.
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_BSP_SCHEDULE_DELAY": "600000",
         },
     )

@@ -35,7 +35,7 @@ from support.recorder import Recorder
 
 from trueline.instrumentation import instrument, semconv, uninstrument
 
-pytestmark = pytest.mark.sqlalchemy_matrix
+pytestmark = pytest.mark.sqlalchemy_rest
 
 STATEMENTS = ("CREATE TABLE t (x INTEGER)", "INSERT INTO t VALUES (1)", "SELECT x FROM t")
 

@@ -18,7 +18,7 @@ from trueline.instrumentation import guard, holder, instrument, setup, uninstrum
 from trueline.instrumentation.holder import Holder
 from trueline.instrumentation.transaction import MAX_LEFT
 
-pytestmark = pytest.mark.sqlalchemy_matrix
+pytestmark = pytest.mark.sqlalchemy_rest
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from trueline.instrumentation.inventory_event import FIRST_AFTER, NEWS_AFTER
 from trueline.instrumentation.inventory_report import Sources
 from trueline.instrumentation.records import StatementRecord
 
-pytestmark = pytest.mark.sqlalchemy_matrix
+pytestmark = pytest.mark.sqlalchemy_rest
 
 TABLES = (
     "CREATE TABLE expenses (id INTEGER PRIMARY KEY, user_id TEXT, amount INTEGER)",

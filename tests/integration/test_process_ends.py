@@ -23,7 +23,7 @@ from support.postgres import Postgres
 
 from trueline.instrumentation import semconv
 
-pytestmark = pytest.mark.sqlalchemy_matrix
+pytestmark = pytest.mark.sqlalchemy_rest
 
 PROGRAM = Path(__file__).parents[1] / "data" / "processes" / "ends.py"
 

@@ -19,7 +19,7 @@ from support.collector import Collector, collector
 
 from trueline.instrumentation import semconv
 
-pytestmark = pytest.mark.sqlalchemy_matrix
+pytestmark = pytest.mark.sqlalchemy_rest
 
 FOLDER = Path(__file__).parents[1] / "data" / "processes"
 PATIENCE = 120
@@ -169,7 +169,7 @@ def test_celery_prefork(received: Collector, tmp_path: Path) -> None:
         served.kill()
     all_arrived(received, "worker", 5)
     assert len(received.instances("worker")) == 3
-    entries = [span for span in received.spans("worker") if span.name == "write"]
+    entries = [span for span in received.spans("worker") if span.name == "served.write"]
     assert len(entries) == 5
     for insert in (span for span in received.spans("worker") if span.name == "INSERT t"):
         assert insert.parent_id in {entry.span_id for entry in entries}

@@ -48,7 +48,7 @@ def agree(database: Database, recorder: Recorder, seeds: range, at_least: int, *
     assert score.naive_wrong
 
 
-@pytest.mark.parametrize("spans", ["own", "contrib"])
+@pytest.mark.parametrize("spans", ["own", pytest.param("contrib", marks=pytest.mark.nightly)])
 def test_tags_agree_with_the_table(database: Database, record: Callable[..., Recorder], spans: str) -> None:
     # With each source of spans other set-ups of the driver; all with all in the long form.
     flavors = ["plain", *(database.flavors()[1:] if spans == "contrib" else ["plain"])]
@@ -81,6 +81,7 @@ def test_statements_that_left_before_the_end_are_settled_by_the_transaction_span
         assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.nightly
 def test_a_wrong_reason_is_noticed_and_its_program_shrunk(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -104,6 +105,11 @@ def test_a_wrong_reason_is_noticed_and_its_program_shrunk(
 
 def check_killed(database: Database, spans: str, seed: int, run_for: float) -> None:
     aftermath = run_and_kill(database, spans, seed, run_for)
+    for longer in (4, 16):
+        if aftermath.exported:
+            break
+        # On a busy machine nothing had left yet.
+        aftermath = run_and_kill(database, spans, seed, run_for * longer)
     assert not aftermath.contradictions, "\n".join(aftermath.contradictions)
     assert aftermath.exported
 

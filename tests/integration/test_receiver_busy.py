@@ -19,7 +19,11 @@ from trueline.monitor.store.client import Store
 from trueline.monitor.store.writer import Writer
 
 PATIENCE = 30
-BODY = trace_request(bytes(range(16))).SerializeToString()
+
+
+def fresh_body() -> bytes:
+    body: bytes = trace_request(bytes(range(16))).SerializeToString()
+    return body
 
 
 class Switch:
@@ -32,12 +36,12 @@ class Switch:
         self.open.set()
         self.entered = threading.Event()
 
-    def insert(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], *, token: str = "") -> None:
         self.entered.set()
         assert self.open.wait(PATIENCE)
         if self.failure:
             raise self.failure
-        self._store.insert(table, columns)
+        self._store.insert(table, columns, token=token)
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def client(writer: Writer) -> Iterator[httpx.AsyncClient]:
 
 
 async def post(client: httpx.AsyncClient) -> httpx.Response:
-    return await client.post("/v1/traces", content=BODY, headers=PROTOBUF)
+    return await client.post("/v1/traces", content=fresh_body(), headers=PROTOBUF)
 
 
 @pytest.mark.parametrize(

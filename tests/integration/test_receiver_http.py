@@ -176,7 +176,7 @@ def test_a_wrong_path_or_method_is_answered_with_the_right_one(
     response = monitor.http.request(method, path)
     assert response.status_code == status
     answer: dict[str, Any] = response.json()
-    assert said in (answer["message"] if path.startswith("/v1/") else answer["error"]["message"])
+    assert said in (answer["message"] if path.startswith("/v1/") else answer["detail"])
     if status == 405:
         assert response.headers["allow"] == "POST"
 

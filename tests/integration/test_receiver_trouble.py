@@ -68,12 +68,15 @@ def unharmed(said: dict[str, Any], exit_took: float, statements: int = STATEMENT
     ],
 )
 def test_the_service_works_on(mode: Mode) -> None:
-    with collector(mode) as received:
-        said, exit_took = load(received, seconds=1, TRUELINE_EXIT_WAIT="1")
-        received.released.set()
-    unharmed(said, exit_took)
-    if mode is not Mode.REFUSE:
-        assert received.requests, "nothing was even tried"
+    for seconds in (1, 5, 25):
+        with collector(mode) as received:
+            said, exit_took = load(received, seconds, TRUELINE_EXIT_WAIT="1")
+            received.released.set()
+        unharmed(said, exit_took)
+        if received.requests or mode is Mode.REFUSE:
+            break
+    else:
+        raise AssertionError("nothing was even tried")
     if mode is Mode.BAD_REQUEST:
         # An answer that is final: every batch is counted as it is refused.
         assert said["losses"]["export_failed"] > 0
@@ -93,17 +96,22 @@ def test_a_receiver_that_takes_everything_gets_everything() -> None:
 
 def test_losses_are_said_in_the_telemetry() -> None:
     """`trueline.export.loss` takes the way of the logs, which works where the spans' does not."""
-    with collector(Mode.BAD_REQUEST) as received:
-        received.logs_mode = Mode.ACCEPT
-        said, _ = load(received, seconds=2)
-        events = [log for log in received.logs("loaded") if log.event_name == semconv.EVENT_EXPORT_LOSS]
-    assert events
+    # What fails at the very end cannot be told any more, and on a busy machine two seconds are the very end.
+    for seconds in (2, 15, 60):
+        with collector(Mode.BAD_REQUEST) as received:
+            received.logs_mode = Mode.ACCEPT
+            said, _ = load(received, seconds)
+            events = [log for log in received.logs("loaded") if log.event_name == semconv.EVENT_EXPORT_LOSS]
+        if events:
+            break
+    else:
+        raise AssertionError("no loss was told")
     for event in events:
         assert event.attributes[semconv.LOSS_REASON] == "export_failed"
         assert event.attributes[semconv.LOSS_SECONDS] > 0
     told = sum(event.attributes[semconv.LOSS_COUNT] for event in events)
-    # What fails at the very end cannot be told any more.
-    assert said["losses"]["export_failed"] <= told <= 3 * said["ran"]
+    # The logs leave last, and tell what failed at the very end too.
+    assert said["ran"] <= told <= 3 * said["ran"]
 
 
 @pytest.mark.nightly

@@ -12,7 +12,7 @@ from support.telemetry import RULES, clear_telemetry
 from trueline.monitor.engine.load import load_rule
 from trueline.monitor.engine.rule import RuleTest
 from trueline.monitor.engine.rule_rows import RuleTestError, parse_offset, span_rows
-from trueline.monitor.engine.rule_tests import RuleTestResult, run_rule_tests
+from trueline.monitor.engine.rule_tests import RuleTestResult, run_rule_tests, shared_parameters
 from trueline.monitor.store.client import Store
 
 ROW = {"write": "drops", "error": "refused", "constraint_name": "one", "ids": ["drops.n set raw drop:D1"]}
@@ -59,6 +59,13 @@ def test_each_test_is_judged_by_its_own_rows(store: Store) -> None:
     assert "rows is missing" in problems["no rows"]
     assert "unknown field 'row'" in problems["misspelt"]
     assert store.query("SELECT count() FROM statements").scalar() == 0
+
+
+def test_bounds_of_what_is_looked_at_hold_for_each_test() -> None:
+    rule = load_rule(RULES / "env_split.yaml")
+    bounds = {name: rule.parameters[name] for name in ("most_identities", "most_rows")}
+    assert shared_parameters(rule, 1) == bounds
+    assert shared_parameters(rule, 40) == {name: 40 * value for name, value in bounds.items()}
 
 
 @pytest.mark.parametrize(

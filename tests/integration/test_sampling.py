@@ -19,7 +19,7 @@ from support.recorder import Recorder
 
 from trueline.instrumentation import ai_call, bind_identity, instrument, semconv
 
-pytestmark = pytest.mark.sqlalchemy_matrix
+pytestmark = pytest.mark.sqlalchemy_rest
 
 SHARE = 0.2
 USERS = [str(number) for number in range(60)]

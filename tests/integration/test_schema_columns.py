@@ -21,6 +21,7 @@ CLICKHOUSE_TYPES = {
 }
 SPAN_COLUMNS = {
     "received_at": "DateTime64(3, 'UTC')",
+    "request_hash": "LowCardinality(FixedString(16))",
     "started_at": "DateTime64(9, 'UTC')",
     "ended_at": "DateTime64(9, 'UTC')",
     "trace_id": "String",
@@ -95,8 +96,8 @@ def test_the_resolved_view_has_the_columns_of_statements(store: Store) -> None:
 
 
 def test_raw_tables_have_the_collectors_columns_and_the_arrival(store: Store) -> None:
-    assert list(described(store, "otel_traces")) == [*COLLECTOR_TRACES.split(), "received_at"]
-    assert list(described(store, "otel_logs")) == [*COLLECTOR_LOGS.split(), "received_at"]
+    assert list(described(store, "otel_traces")) == [*COLLECTOR_TRACES.split(), "received_at", "request_hash"]
+    assert list(described(store, "otel_logs")) == [*COLLECTOR_LOGS.split(), "received_at", "request_hash"]
 
 
 def test_every_file_is_one_statement_that_can_run_again(store: Store) -> None:

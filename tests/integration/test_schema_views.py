@@ -346,3 +346,21 @@ def test_the_owner_of_the_row_goes_before_the_bound_identity(store: Store) -> No
         ("a1", "expenses", "row", "user:u1", "write"),
         ("a2", "items", "row", "user:u2", "read"),
     ]
+
+
+def test_every_row_knows_the_request_that_brought_it(store: Store) -> None:
+    request = bytes(range(16))
+    insert_span(store, STATEMENT, request_hash=request)
+    insert_span(
+        store,
+        {**STATEMENT, "trueline.statement.kind": "", "trueline.transaction.open_statements": "1"},
+        request_hash=request,
+        ParentSpanId="",
+    )
+    insert_span(store, {"gen_ai.operation.name": "chat"}, request_hash=request)
+    tables = ("statements", "transactions", "entries", "ai_calls", "settlements", "identity_statements")
+    for table in tables:
+        assert one(store, table)["request_hash"] == request, table
+    insert_span(store)
+    elsewhere = "SELECT count() FROM otel_traces WHERE request_hash = toFixedString('', 16)"
+    assert store.query(elsewhere).scalar() == 1

@@ -104,6 +104,7 @@ def test_its_folder_is_its_own(monitor: MonitorProcess) -> None:
         assert "--data-dir" in line
 
 
+@pytest.mark.nightly
 def test_what_was_acknowledged_survives_a_stop_and_a_kill(tmp_path: Path) -> None:
     first = MonitorProcess(tmp_path / "data")
     acknowledged = _post_until_the_end(first, signal.SIGTERM)
@@ -117,7 +118,8 @@ def test_what_was_acknowledged_survives_a_stop_and_a_kill(tmp_path: Path) -> Non
     third = MonitorProcess(tmp_path / "data")
     assert _missing(third, acknowledged + later) == []
     assert third.end(signal.SIGINT) == 0
-    assert third.log.read_text() == ""
+    # Whether an insert was under way at the kill is chance.
+    assert [line for line in third.log.read_text().splitlines() if "broke off" not in line] == []
 
 
 def _missing(monitor: MonitorProcess, trace_ids: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from trueline.monitor.app import Monitor
 from trueline.monitor.rule_service import RuleService
 from trueline.monitor.settings import load_settings
 from trueline.monitor.store.client import Store
-from trueline.monitor.store.writer import Writer
+from trueline.monitor.store.writer import Load, Writer
 
 PATIENCE = 30
 
@@ -55,12 +55,12 @@ def test_each_part_that_does_not_work_is_named(monitor: Monitor) -> None:
 def test_a_failed_insert_shows_until_one_succeeds(monitor: Monitor, store: Store) -> None:
     monitor.writer.start()
     monitor.rules.start()
-    failed = monitor.writer.submit("no_such_table", {"n": [1]}, 1)
+    failed = monitor.writer.submit(Load("no_such_table", 1, lambda: {"n": [1]}))
     assert failed.exception(PATIENCE) is not None
     status, answer = readiness(monitor)
     assert status == 503
     [reason] = answer["reasons"]
     assert reason.startswith("rows cannot be stored: ")
     assert "no_such_table" in reason
-    monitor.writer.submit("otel_logs", {"Timestamp": [1]}, 1).result(PATIENCE)
+    monitor.writer.submit(Load("otel_logs", 1, lambda: {"Timestamp": [1]})).result(PATIENCE)
     assert readiness(monitor) == (200, {"status": "ready"})

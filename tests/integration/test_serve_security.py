@@ -109,12 +109,12 @@ def test_a_monitor_with_a_token(tmp_path: Path) -> None:
         for path in ("/api/v1/findings", "/api/v1/openapi.json", "/ops/last-write", "/no-such-path"):
             refused = stranger.get(path)
             assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
-            assert "TRUELINE_TOKEN" in refused.json()["error"]["message"]
+            assert "TRUELINE_TOKEN" in refused.json()["detail"]
         refused = stranger.post("/v1/traces", content=body, headers=PROTOBUF)
         assert (refused.status_code, refused.json()["code"]) == (401, 16)
         rebound = stranger.get("/healthz", headers={"Host": "evil.example"})
         assert rebound.status_code == 403
-        assert "TRUELINE_ALLOWED_HOSTS" in rebound.json()["error"]["message"]
+        assert "TRUELINE_ALLOWED_HOSTS" in rebound.json()["detail"]
     assert monitor.http.post("/v1/traces", content=body, headers=PROTOBUF).status_code == 200
     assert monitor.http.get("/api/v1/findings").status_code == 200
     assert monitor.end() == 0

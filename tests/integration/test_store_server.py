@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support import clickhouse_http
+from support.clickhouse_http import serving
 from support.monitor_process import MonitorProcess
 from support.otlp import PROTOBUF, trace_request
 
-from trueline.monitor.errors import DataRefusedError, QueryError, SettingsError, StoreError
+from trueline.monitor.errors import (
+    DataRefusedError,
+    QueryError,
+    SettingsError,
+    StoreError,
+    StoreUnavailableError,
+)
 from trueline.monitor.settings import StoreSettings
 from trueline.monitor.store.client import Limits, Store, open_store
+from trueline.monitor.store.journal import FOLDER
 from trueline.monitor.store.server import parse_url
+
+TLS = Path(__file__).parents[1] / "data" / "tls"
 
 
 def test_a_full_url() -> None:
@@ -61,18 +68,8 @@ def test_anything_else_is_refused_with_an_example(url: str, said: str) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The real engine behind ClickHouse's HTTP interface, in a process and a time zone of its own."""
-    process = subprocess.Popen(
-        [sys.executable, clickhouse_http.__file__, str(tmp_path_factory.mktemp("server"))],
-        env={**os.environ, "TZ": "Asia/Tokyo"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    yield process.stdout.readline().strip()
-    process.communicate()
-    assert process.returncode == 0
+    with serving(tmp_path_factory.mktemp("server")) as url:
+        yield url
 
 
 @pytest.fixture
@@ -122,6 +119,31 @@ def test_a_wrong_password(server: str, tmp_path: Path) -> None:
         open_store(settings)
 
 
+def test_a_server_behind_tls(tmp_path: Path) -> None:
+    """Its authority is named, or nobody's word is asked; a certificate that nobody vouches for is refused."""
+    with serving(tmp_path / "engine", str(TLS)) as url:
+        assert url.startswith("https://")
+
+        def ask(**options: Any) -> Any:
+            settings = StoreSettings(tmp_path, clickhouse_url=url, clickhouse_password="pass", **options)
+            store = open_store(settings)
+            try:
+                return store.query("SELECT 40 + 2").scalar()
+            finally:
+                store.close()
+
+        with pytest.raises(
+            StoreError, match=r"is not trusted: name its authority with TRUELINE_CLICKHOUSE_CA_FILE"
+        ):
+            ask()
+        assert ask(clickhouse_ca_file=TLS / "certificate.pem") == 42
+        assert ask(clickhouse_verify=False) == 42
+        with pytest.raises(SettingsError, match="cannot be read: check TRUELINE_CLICKHOUSE_CA_FILE"):
+            ask(clickhouse_ca_file=tmp_path / "nothing.pem")
+        with pytest.raises(StoreUnavailableError, match="No ClickHouse answers"):
+            open_store(StoreSettings(tmp_path, clickhouse_url=url.replace("https", "http")))
+
+
 def test_the_monitor_on_a_server(server: str, tmp_path: Path) -> None:
     monitor = MonitorProcess(
         tmp_path / "unused",
@@ -135,4 +157,4 @@ def test_the_monitor_on_a_server(server: str, tmp_path: Path) -> None:
     assert server in monitor.next_line()
     assert monitor.end() == 0
     assert monitor.log.read_text() == ""
-    assert not (tmp_path / "unused").exists()
+    assert [path.name for path in (tmp_path / "unused").iterdir()] == [FOLDER], "only the journal"

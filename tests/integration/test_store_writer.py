@@ -11,7 +11,7 @@ import pytest
 
 from trueline.monitor.errors import DataRefusedError, QueryError, StoreError, StoreUnavailableError
 from trueline.monitor.store.client import Store
-from trueline.monitor.store.writer import Writer
+from trueline.monitor.store.writer import Load, Writer
 
 PATIENCE = 30
 
@@ -34,13 +34,13 @@ class Gate:
         self.sizes: list[int] = []
         self.failure: Exception | None = None
 
-    def insert(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], *, token: str = "") -> None:
         self.entered.set()
         assert self.open.wait(PATIENCE)
         self.sizes.append(len(columns["n"]))
         if self.failure:
             raise self.failure
-        self._store.insert(table, columns)
+        self._store.insert(table, columns, token=token)
 
 
 def started(store: Any, **options: Any) -> Writer:
@@ -50,7 +50,7 @@ def started(store: Any, **options: Any) -> Writer:
 
 
 def submit(writer: Writer, *values: Any, table: str = "t") -> Future[None]:
-    return writer.submit(table, {"n": list(values)}, len(values))
+    return writer.submit(Load(table, len(values), lambda: {"n": list(values)}))
 
 
 def test_a_done_future_means_that_the_rows_are_there(numbers: Store) -> None:

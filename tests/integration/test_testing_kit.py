@@ -27,7 +27,7 @@ from trueline.instrumentation import Domain, IdentityConfig, ai_call, bind_ident
 from trueline.instrumentation.identity import IdentityExtractor
 from trueline.instrumentation.testing import Telemetry, TelemetryAssertionError, TelemetryWarning, recorded
 
-pytestmark = pytest.mark.sqlalchemy_matrix
+pytestmark = pytest.mark.sqlalchemy_rest
 
 
 @pytest.fixture
@@ -75,7 +75,11 @@ def test_what_a_recording_holds(engine: Engine) -> None:
     assert (entry.name, entry.statements) == ("webhook", [read, write])
     assert (log.severity, log.body, log.logger) == ("WARN", "stored %s", "application")
     assert log.attributes["user_id"] == identity.value
-    assert [event.event for event in telemetry.events] == ["trueline.database.connected"]
+    assert [event.event for event in telemetry.events] == [
+        "trueline.database.connected",
+        "trueline.ai.completed",
+        "trueline.write.committed",
+    ]
     assert {span.name for span in telemetry.spans} >= {"webhook", "INSERT expenses", "chat small-1"}
 
 

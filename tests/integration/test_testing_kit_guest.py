@@ -37,7 +37,7 @@ from trueline.instrumentation import (
 from trueline.instrumentation.testing import TelemetryWarning, recorded
 from trueline.instrumentation.testing.providers import own_loggers, own_tracers
 
-pytestmark = pytest.mark.sqlalchemy_matrix
+pytestmark = pytest.mark.sqlalchemy_rest
 
 
 @pytest.fixture(autouse=True)
@@ -362,6 +362,7 @@ def test_importing_the_kit_is_light_and_needs_no_pytest() -> None:
     out = run(
         """
         import sys
+        import sqlalchemy.orm
         import trueline.instrumentation
         before = set(sys.modules)
         import trueline.instrumentation.testing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ class ApiClient:
     """Sends requests to the application over a store. What it raises becomes a 500, as in a server."""
 
     def __init__(self, store: Store, rules: Path, **settings: Any) -> None:
-        chosen = load_settings({"rules": (rules,), **settings})
+        chosen = load_settings({"rules": (rules,), "shipped_rules": False, **settings})
         self._app = Monitor(chosen, store, Writer(store), RuleService(store, chosen)).app
 
     def get(self, path: str, params: Any = None) -> httpx.Response:
@@ -27,6 +28,13 @@ class ApiClient:
 
     def post(self, path: str, json: Any) -> httpx.Response:
         return asyncio.run(self._request("POST", path, json=json))
+
+    def send(self, method: str, path: str, body: Any) -> httpx.Response:
+        """Any body: JSON values, or bytes that are taken for JSON as they are."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return asyncio.run(
+            self._request(method.upper(), path, content=content, headers={"content-type": "application/json"})
+        )
 
     async def _request(self, method: str, path: str, **more: Any) -> httpx.Response:
         transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)

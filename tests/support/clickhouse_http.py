@@ -1,17 +1,28 @@
-"""The embedded engine behind ClickHouse's HTTP interface, as a process: python clickhouse_http.py FOLDER.
+"""The embedded engine behind ClickHouse's HTTP interface: python clickhouse_http.py FOLDER [TLS].
 
 The engine is the real one; only the front is ours, as far as clickhouse-connect needs it. It prints its URL,
-accepts the user ``default`` with the password ``pass`` and ends when its standard input is closed.
+accepts the user ``default`` with the password ``pass`` and ends when its standard input is closed. With TLS,
+a folder with ``certificate.pem`` and ``key.pem``, it speaks HTTPS.
+
+It misbehaves if it is told to: POST /misbehave?how=lose (or busy, hang), once for each INSERT that it is to
+store without an answer, refuse as too many, or never touch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import os
 import re
+import ssl
+import subprocess
 import sys
 import tempfile
 import threading
+import time
+from collections import deque
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,8 +46,19 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     folder: ClassVar[str]
+    #: What is to become of the next inserts, and how many there were.
+    misbehaviour: ClassVar[deque[str]] = deque()
+    inserts: ClassVar[list[str]] = []
 
     def do_POST(self) -> None:
+        if self.path.startswith("/misbehave"):
+            how = dict(parse_qsl(urlsplit(self.path).query))["how"]
+            if how == "clear":
+                self.misbehaviour.clear()
+            else:
+                self.misbehaviour.append(how)
+            self._answer(200, json.dumps(self.inserts).encode())
+            return
         parameters = parse_qsl(urlsplit(self.path).query, keep_blank_values=True)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -50,7 +72,21 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if encoding:
                 body = DECOMPRESS[encoding](body)
-            self._answer(200, self._run(dict(parameters), body))
+            how = ""
+            if body.startswith(b"INSERT"):
+                self.inserts.append(dict(parameters).get("insert_deduplication_token", ""))
+                how = self.misbehaviour.popleft() if self.misbehaviour else ""
+            if how == "hang":
+                time.sleep(3600)
+            if how == "busy":
+                raise RuntimeError(
+                    "Code: 202. DB::Exception: too many queries (TOO_MANY_SIMULTANEOUS_QUERIES)"
+                )
+            answer = self._run(dict(parameters), body)
+            if how == "lose":
+                self.close_connection = True
+                return
+            self._answer(200, answer)
         except Exception as error:
             text = str(error) if "Code: " in str(error) else f"Code: 1. {error!r}"
             self._answer(404 if "Code: 60." in text else 500, text[text.find("Code: ") :].encode())
@@ -99,8 +135,29 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
+    def handle(self) -> None:
+        """Requests of one connection; a handshake that the client breaks off is the client's affair."""
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            super().handle()
+
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *arguments: str | Path) -> Iterator[str]:
+    """Its URL, while it runs in a process and a time zone of its own."""
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(folder), *map(str, arguments)],
+        env={**os.environ, "TZ": "Asia/Tokyo"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.communicate()
+    assert process.returncode == 0
 
 
 def main() -> None:
@@ -108,8 +165,19 @@ def main() -> None:
     Handler.folder = str(Path(sys.argv[1]).resolve())
     engine = connect(Handler.folder)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        scheme = "http"
+        if len(sys.argv) > 2:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(Path(sys.argv[2]) / "certificate.pem", Path(sys.argv[2]) / "key.pem")
+            # The handshake is the handler's, in its own thread: a client that refuses must not stop others.
+            server.socket = context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            scheme = "https"
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        print(f"http://127.0.0.1:{server.server_port}", flush=True)
+        print(f"{scheme}://127.0.0.1:{server.server_port}", flush=True)
         sys.stdin.read()
         server.shutdown()
     engine.close()

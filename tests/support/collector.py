@@ -35,6 +35,8 @@ class Mode(StrEnum):
     BUSY_RETRY_AFTER = "503 with Retry-After"
     #: 400: the client must not send it again.
     BAD_REQUEST = "400"
+    #: The first request is answered too late, and later ones at once.
+    LATE_ONCE = "late once"
     #: 200 after a second.
     SLOW = "slow"
     #: The connection is closed in the middle of the answer.
@@ -191,6 +193,12 @@ class _Handler(BaseHTTPRequestHandler):
             case Mode.SILENT:
                 running.released.wait()
                 self.close_connection = True
+            case Mode.LATE_ONCE:
+                if len(running.requests) == 1:
+                    running.released.wait()
+                    self.close_connection = True
+                else:
+                    self._answer(200, b"")
             case Mode.BUSY:
                 self._answer(503, b"")
             case Mode.BUSY_RETRY_AFTER:

@@ -8,18 +8,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from support.store_fixtures import create_schema
+from support.store_fixtures import create_schema, settings_of
 
 from trueline.monitor.engine.finding import Finding
 from trueline.monitor.engine.load import load_rule
 from trueline.monitor.engine.rule import Rule
 from trueline.monitor.engine.schedule import Scheduler
 from trueline.monitor.errors import QueryError
-from trueline.monitor.settings import StoreSettings
-from trueline.monitor.store.client import Store, open_store
-from trueline.monitor.store.findings import StoredArrivals, StoredFindings, StoredLedger
+from trueline.monitor.store.client import Limits, Store, open_store
+from trueline.monitor.store.findings import StoredFindings
+from trueline.monitor.store.gaps import StoredGaps
+from trueline.monitor.store.ledger import StoredArrivals, StoredLedger
 
 NOON: Final = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+#: A busy machine makes a rule no worse.
+PATIENT: Final = Limits(seconds=120)
 #: A rule on the typed tables, for any test.
 RULE: Final = """
 id: lost_writes
@@ -52,15 +55,20 @@ remediation: {now: stop it, then: mend it, check: look at it}
 
 
 class FakeClock:
-    """A clock that stands still until it is told."""
+    """A clock that stands still until it is told: to go forward as time does, or to jump."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
+        self.passed = 0.0
 
     def __call__(self) -> datetime:
         return self.now
 
     def forward(self, **span: float) -> datetime:
+        self.passed += timedelta(**span).total_seconds()
+        return self.jump(**span)
+
+    def jump(self, **span: float) -> datetime:
         self.now += timedelta(**span)
         return self.now
 
@@ -81,8 +89,16 @@ class Bench:
 
     def restart(self) -> Scheduler:
         """A new process on the same store."""
+        self.ledger = StoredLedger(self.store)
         self.scheduler = Scheduler(
-            [self.rule], self.query, self.clock, StoredArrivals(self.store), self.ledger, self.findings
+            [self.rule],
+            self.query,
+            self.clock,
+            StoredArrivals(self.store),
+            self.ledger,
+            self.findings,
+            gaps=StoredGaps(self.store),
+            elapsed=lambda: self.clock.passed,
         )
         self.scheduler.begin()
         return self.scheduler
@@ -91,7 +107,7 @@ class Bench:
         self.seen.append(dict(parameters))
         if self.fail:
             raise QueryError("out of memory", limit="memory")
-        return self.store.query_read_only(sql, parameters).dicts()
+        return self.store.query_read_only(sql, parameters, PATIENT).dicts()
 
     def lose(self, **columns: Any) -> None:
         """One rolled back transaction that arrives now."""
@@ -152,12 +168,12 @@ def write_rule(folder: Path, *changes: tuple[str, str]) -> Rule:
 @contextmanager
 def schema_store(folder: Path, database: str) -> Iterator[Store]:
     """A store with the whole schema for all tests of a file; they empty it with :func:`empty_tables`."""
-    store = open_store(StoreSettings(data_dir=folder, database=database))
+    store = open_store(settings_of(folder, database))
     create_schema(store)
     try:
         yield store
     finally:
-        store.command(f"DROP DATABASE {database}")
+        store.command(f"DROP DATABASE {store.database}")
         store.close()
 
 

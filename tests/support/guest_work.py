@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
+from support.guest_ingress import ingress
 from support.matrix import Base, Expense
 
 from trueline.instrumentation import ai_call, bind_identity, bind_message, propagate, propagating
@@ -135,6 +136,8 @@ def _sync_work(url: Any, seen: Seen) -> None:
         connection.exec_driver_sql("UPDATE expenses SET user_id = 'driver' WHERE user_id = 'many-0'")
     _failures(engine, seen, is_sqlite)
     _bound(engine, seen)
+    if is_sqlite:
+        ingress(engine, seen)
     with engine.connect() as connection, connection.begin():
         streamed = connection.execution_options(stream_results=True).execute(select(Expense.user_id))
         seen.append(sorted(row.user_id for row in streamed.yield_per(2)))

@@ -1,11 +1,14 @@
 """A real store for tests: the embedded engine in a temporary folder.
 
-The engine is started once, and so is the schema made: both take longer than most tests.
+The engine is started once, and so is the schema made: both take longer than most tests. With
+TRUELINE_TEST_CLICKHOUSE_URL=http://user:password@host:8123 the same tests run on that server, in databases
+that are dropped at the end.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +27,13 @@ def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
+def settings_of(folder: Path, database: str) -> StoreSettings:
+    """Where tests have their rows: a database of the embedded engine, or of the server that is named."""
+    if url := os.environ.get("TRUELINE_TEST_CLICKHOUSE_URL"):
+        return StoreSettings(data_dir=folder, clickhouse_url=url, database=f"{database}_{os.getpid()}")
+    return StoreSettings(data_dir=folder, database=database)
+
+
 def create_schema(store: Store) -> None:
     """Run every schema file in order."""
     for path in sorted(generate.SCHEMA_FOLDER.glob("*.sql")):
@@ -33,10 +43,13 @@ def create_schema(store: Store) -> None:
 @pytest.fixture(scope="session")
 def shared_store(store_folder: Path) -> Iterator[Store]:
     """A store with the whole schema, for as long as the tests run: while it is open the engine stays."""
-    store = open_store(StoreSettings(data_dir=store_folder, database="shared"))
-    create_schema(store)
-    yield store
-    store.close()
+    store = open_store(settings_of(store_folder, "shared"))
+    try:
+        create_schema(store)
+        yield store
+    finally:
+        store.command(f"DROP DATABASE {store.database}")
+        store.close()
 
 
 @pytest.fixture
@@ -53,7 +66,7 @@ def store(shared_store: Store) -> Store:
 @pytest.fixture
 def empty_store(shared_store: Store, store_folder: Path) -> Iterator[Store]:
     """A store without any table, in a database of its own."""
-    store = open_store(StoreSettings(data_dir=store_folder, database=f"empty_{next(_numbers)}"))
+    store = open_store(settings_of(store_folder, f"empty_{next(_numbers)}"))
     try:
         yield store
     finally:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from applications import recipe
+from applications.belonging import belonging
 from applications.count import count, differences
 from applications.recipe import constraints
 
@@ -76,46 +77,84 @@ def test_tables_tell_what_they_lack() -> None:
     assert count([statement("")], "write").tables.keys() == {"(none)"}
 
 
-def test_what_belongs_to_nobody_is_left_out_of_the_second_share_only_where_it_has_no_identity() -> None:
+SCHEMA: dict[str, Any] = {
+    "users": {"columns": ["id", "name"], "references": {}},
+    "orders": {"columns": ["id", "user_id"], "references": {"user_id": ["users"]}},
+    "lines": {"columns": ["id", "order_id"], "references": {"order_id": ["orders"]}},
+    "forums": {"columns": ["id", "last_post_id"], "references": {"last_post_id": ["posts"]}},
+    "posts": {"columns": ["id", "author", "forum_id"], "references": {"forum_id": ["forums"]}},
+    "alembic_version": {"columns": ["version_num"], "references": {}},
+}
+
+
+def test_a_table_belongs_to_somebody_by_a_chain_of_foreign_keys() -> None:
+    assert belonging(SCHEMA, ["users"]) == {
+        "users": "holds people",
+        "orders": "orders.user_id leads to users",
+        "lines": "lines.order_id leads to orders",
+    }
+    assert belonging(SCHEMA, []) == {}
+
+
+def test_a_column_may_hold_a_person_without_a_foreign_key_and_lead_to_one_without_owning() -> None:
+    assert {"posts", "forums"} <= belonging(SCHEMA, ["users"], ["posts.author"]).keys()
+    found = belonging(SCHEMA, ["users"], ["posts.author"], ["forums.last_post_id"])
+    assert found["posts"] == "posts.author holds a person"
+    assert "forums" not in found
+    for wrong in ((["user"], []), (["users"], ["posts.writer"]), (["users"], ["post.author"])):
+        with pytest.raises(ValueError, match=r"'user'|writer|post\.author"):
+            belonging(SCHEMA, *wrong)
+
+
+def test_the_second_share_is_of_tables_that_belong_to_somebody() -> None:
     writes = count(WRITES, "write")
-    assert writes.share_beside(["alembic_version"]) == 8 / 9
-    # The six writes that do name somebody still count.
-    assert writes.share_beside(["alembic_version", "orders"]) == 1
-    assert writes.share_beside(["a table that was not written"]) == 0.8
-    assert writes.share_beside(["DELETE FROM orders WHERE id = ?"]) == 8 / 9
+    somebodys = belonging(SCHEMA, ["users"])
+    assert writes.share_of_somebodys(somebodys, SCHEMA) == 8 / 9
+    assert writes.of_nobody(somebodys, SCHEMA) == 1
+    # A table that nobody declared is not left out.
+    assert writes.share_of_somebodys(somebodys, {}) == 8 / 10
+    # Nor are writes that carry an identity counted where no table belongs to anybody.
+    assert writes.share_of_somebodys({}, SCHEMA) == 1
+    assert writes.of_nobody({}, SCHEMA) == 10
 
 
-def test_emptying_a_table_is_left_out_of_the_second_share_only() -> None:
+def test_writes_at_large_are_left_out_of_the_second_share_only() -> None:
     emptied = [
         *WRITES,
         statement("orders", times=7, text="DELETE FROM orders"),
         statement("lines", times=3, text="update lines\nset note = ?"),
+        statement("alembic_version", times=2, text="DELETE FROM alembic_version"),
     ]
     writes = count(emptied, "write")
-    assert writes.of_whole_tables == 10
-    assert writes.share() == 8 / 20
-    assert writes.share_beside([]) == 8 / 10
-    # Once, although its table is left out as well.
-    assert writes.share_beside(["lines", "orders", "alembic_version"]) == 1
+    assert writes.at_large == 12
+    assert writes.share() == 8 / 22
+    assert writes.share_of_somebodys(belonging(SCHEMA, ["users"]), SCHEMA) == 8 / 9
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "at_large"),
     [
-        "DELETE FROM orders WHERE id = ?",
-        "UPDATE orders SET a = (SELECT b FROM c WHERE c.id = ?)",
-        "INSERT INTO orders SELECT * FROM old",
-        "DELETE FROM orders\nWHERE id = ?",
-        "UPDATEs are no statement",
+        ("DELETE FROM orders WHERE id = ?", False),
+        ("UPDATE orders SET a = (SELECT b FROM c WHERE c.id = ?)", False),
+        ("INSERT INTO orders SELECT * FROM old", False),
+        ("DELETE FROM orders\nWHERE id = ?", False),
+        ("UPDATEs are no statement", False),
+        ("DELETE FROM orders WHERE id IN (?)", False),
+        ("DELETE FROM orders WHERE at < ? AND id = ?", False),
+        ("DELETE FROM orders", True),
+        ("UPDATE orders SET a = ?", True),
+        ("DELETE FROM sessions WHERE expires_at < $1::TIMESTAMP WITH TIME ZONE", True),
+        ("DELETE FROM sessions WHERE (sessions.user_id NOT IN (?))", True),
+        ("update orders set a = ? where b <= ? and c != ? and d is null", True),
     ],
 )
-def test_a_condition_anywhere_is_a_condition(text: str) -> None:
-    assert count([statement("orders", text=text)], "write").of_whole_tables == 0
+def test_a_write_at_large_says_of_no_row_which(text: str, at_large: bool) -> None:
+    assert count([statement("orders", text=text)], "write").at_large == int(at_large)
 
 
 def test_nothing_written_is_nothing_missed() -> None:
     assert count([], "write").share() == 1
-    assert count([], "write").share_beside(["users"]) == 1
+    assert count([], "write").share_of_somebodys(["users"], SCHEMA) == 1
 
 
 def test_missing_texts_are_listed_by_how_often_they_ran() -> None:
@@ -161,6 +200,7 @@ def test_every_recipe_can_be_read_and_repeated(name: str) -> None:
     assert re.fullmatch(r"[0-9a-f]{40}", one.commit)
     assert one.url.startswith("https://")
     assert one.tests
+    assert one.people
     assert not one.setup or (recipe.RECIPES / one.setup).is_file()
     places = dict.fromkeys(("host", "port", "user", "password", "database", "url", "work", "python"), "")
     for part in [*one.environment.values(), *(part for command in one.prepare for part in command)]:

@@ -176,11 +176,18 @@ def test_the_shipped_rules_need_what_they_compare() -> None:
 
 
 def test_where_all_is_well_nothing_is_said() -> None:
-    judged = judge(WELL, list(NEEDS.values()))
-    assert {one.rule: (one.status, one.reasons) for one in judged} == dict.fromkeys(NEEDS, (Status.OK, ()))
-    assert (
-        sentence_of(WELL, judged) == f"95 % of 100 writes carry an identity. {len(NEEDS)} rules see it well."
-    )
+    running = {rule: needs for rule, needs in NEEDS.items() if needs.on}
+    judged = judge(WELL, list(running.values()))
+    expected = dict.fromkeys(running, (Status.OK, ()))
+    assert {one.rule: (one.status, one.reasons) for one in judged} == expected
+    told = f"95 % of 100 writes carry an identity. {len(running)} rules see it well."
+    assert sentence_of(WELL, judged) == told
+
+
+def test_an_experimental_rule_is_said_to_be_off() -> None:
+    off = [needs for needs in NEEDS.values() if not needs.on]
+    assert off
+    assert {reason.cause for one in judge(WELL, off) for reason in one.reasons} == {Cause.RULE_IS_OFF}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -220,7 +227,7 @@ def test_a_rule_that_fails_is_blind_and_an_experimental_one_is_idle() -> None:
 
 def test_the_worst_reason_comes_first_and_decides() -> None:
     facts = dataclasses.replace(WELL, sample=0.5, lost={"queue_full": 1}, hashes_left_out=True)
-    judged = {one.rule: one for one in judge(facts, list(NEEDS.values()))}
+    judged = {one.rule: one for one in judge(facts, [NEEDS[rule] for rule in sorted(ALL)])}
     assert judged["env_split"].status is Status.BLIND
     assert [one.cause for one in judged["env_split"].reasons] == [Cause.HASHES_LEFT_OUT, Cause.LOSSES]
     assert judged["constraint_violation_burst"].status is Status.DEGRADED
@@ -246,7 +253,7 @@ def test_a_service_in_a_few_words(changes: dict[str, Any], said: str) -> None:
 
 
 def test_needs_of_a_rule_without_any_are_none() -> None:
-    bare = load_rule(Path(__file__).parent / "data" / "rules" / "minimal-good.yaml")
+    bare = load_rule(Path(__file__).parents[1] / "data" / "rules" / "good" / "minimal.yaml")
     needs = needs_of(bare)
     assert isinstance(needs, RuleNeeds)
     assert not (needs.compares_identities or needs.compares_databases or needs.needs_ai)

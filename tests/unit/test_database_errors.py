@@ -176,6 +176,39 @@ def test_postgresql_other_errors(database: URL, driver: str, statement: str, sql
     assert facts.constraint_table == ""
 
 
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("SELECT * FROM nowhere", 'relation "nowhere" does not exist'),
+        ("SELECT * FROM public.nowhere", 'relation "public.nowhere" does not exist'),
+        ("SELECT u.currency FROM users u", "column u.currency does not exist"),
+        ("INSERT INTO users (id, age) VALUES (1, 2)", 'column "age" of relation "users" does not exist'),
+        ("CREATE TABLE users (id INTEGER)", 'relation "users" already exists'),
+    ],
+)
+def test_names_of_the_statement_stay(database: URL, driver: str, statement: str, said: str) -> None:
+    error = failing(database, driver, statement)
+    assert error_facts(error, statement).description == said
+    # Another statement's names, or those of a literal that the text does not have, are values.
+    hidden = error_facts(error, "SELECT ? FROM t").description
+    assert "?" in hidden
+    assert not any(name in hidden for name in ("nowhere", "currency", "age", "users"))
+
+
+def test_names_of_the_statement_stay_on_others(sqlite: sqlite3.Connection) -> None:
+    statement = "INSERT INTO expenses (id, currency) VALUES (?, ?)"
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        sqlite.execute(statement, (1, CANARY))
+    assert error_facts(caught.value, statement).description == "table expenses has no column named currency"
+    unknown = MySQLError(1054, "Unknown column 'currency' in 'field list'")
+    assert error_facts(unknown, statement).description == "Unknown column 'currency' in '?'"
+    assert error_facts(unknown).description == "Unknown column '?' in '?'"
+    # Not an error about names: what it quotes are values, even where the statement has such a name.
+    same = MySQLError(1366, "Incorrect integer value: 'currency' for column 'id' at row 1")
+    assert "currency" not in error_facts(same, statement).description
+
+
 def test_sqlalchemy_wrapping_is_seen_through(sqlite: sqlite3.Connection) -> None:
     engine = sa.create_engine("sqlite://", creator=lambda: sqlite)
     with pytest.raises(sa.exc.IntegrityError) as caught, engine.connect() as connection:

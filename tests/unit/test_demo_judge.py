@@ -73,6 +73,36 @@ def test_wrong_if_something_else_is_found() -> None:
     assert result.unexpected == ("f2", "f3")
 
 
+def test_what_follows_from_an_incident_is_told_with_it() -> None:
+    lost = Place("acknowledged_but_lost", SPLIT.application)
+    findings = [finding("f1", SPLIT), finding("f2", lost)]
+
+    result = judge([(SPLIT, "read from another database", 2.5)], [], findings, [["f1", "f2"]])
+
+    assert result.right
+    assert result.incidents[0].consequences == (("f2", "acknowledged_but_lost"),)
+    assert result.as_dict()["incidents"][0]["consequences"] == [
+        {"finding": "f2", "rule": "acknowledged_but_lost"}
+    ]
+
+
+def test_wrong_if_the_effect_is_told_as_the_cause_or_by_itself() -> None:
+    lost = Place("acknowledged_but_lost", SPLIT.application)
+    findings = [finding("f1", SPLIT), finding("f2", lost)]
+
+    for together in ([["f2", "f1"]], [["f1"], ["f2"]]):
+        result = judge([(SPLIT, "read from another database", 2.5)], [], findings, together)
+        assert result.unexpected == ("f2",)
+
+
+def test_a_twin_is_to_blame_even_if_its_finding_was_told_with_an_incident() -> None:
+    findings = [finding("f1", SPLIT), finding("f2", OWN_TABLE, table="receipts")]
+
+    result = judge([(SPLIT, "x", 2.5)], [(OWN_TABLE, "own table", "its own")], findings, [["f1", "f2"]])
+
+    assert not result.right
+
+
 def test_twins_on_one_place_share_the_blame() -> None:
     result = judge([], [(REPLICA, "one", "x"), (REPLICA, "another", "y")], [finding("f1", REPLICA)])
 

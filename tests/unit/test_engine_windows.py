@@ -14,8 +14,8 @@ from trueline.monitor.engine.rule import RuleDefinition
 from trueline.monitor.engine.windows import MAX_CATCH_UP, OVERLAP, SETTLE, next_window, without_idle_time
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-EVENT = load_rule(Path(__file__).parent / "data" / "rules" / "minimal-good.yaml").definition
-AGGREGATE = load_rule(Path(__file__).parent / "data" / "rules" / "full-good.yaml").definition
+EVENT = load_rule(Path(__file__).parents[1] / "data" / "rules" / "good" / "minimal.yaml").definition
+AGGREGATE = load_rule(Path(__file__).parents[1] / "data" / "rules" / "good" / "full.yaml").definition
 RULES = pytest.mark.parametrize("rule", [EVENT, AGGREGATE], ids=["event", "aggregate"])
 PAUSES = st.lists(st.floats(0.001, 200_000), min_size=1, max_size=8)
 

@@ -8,12 +8,13 @@ import weakref
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
+from trueline.instrumentation.ai import AiWatch, ModelHosts
 from trueline.instrumentation.entry import EntryProcessor, entry_of
 
 
 def provider() -> TracerProvider:
     made = TracerProvider()
-    made.add_span_processor(EntryProcessor(lambda: None))
+    made.add_span_processor(EntryProcessor(lambda: None, AiWatch(ModelHosts())))
     return made
 
 

@@ -231,6 +231,53 @@ CASES: list[tuple[str, Schema, dict[str, str | None]]] = [
         {"users.group_id": None, "rights.group_id": None},
     ),
     (
+        "a table between users and teams says that teams are groups of people",
+        {
+            "users": "id*",
+            "teams": "id* name",
+            "team_members": "id* team_id->teams.id user_id->users.id",
+            "projects": "id* team_id->teams.id",
+        },
+        {"teams.id": "team", "projects.team_id": "team", "team_members.user_id": "user"},
+    ),
+    (
+        "teams that nothing else refers to are a list, and so are those that no user is in",
+        {
+            "users": "id*",
+            "teams": "id*",
+            "team_members": "id* team_id->teams.id user_id->users.id",
+            "clubs": "id*",
+            "matches": "id* club_id->clubs.id",
+            "stadiums": "id* club_id->clubs.id",
+        },
+        {"teams.id": None, "team_members.team_id": None, "clubs.id": None, "matches.club_id": None},
+    ),
+    (
+        "groups of rights look like groups of people",
+        {
+            "auth_user": "id*",
+            "groups": "id*",
+            "auth_user_groups": "id* user_id->auth_user.id group_id->groups.id",
+            "group_permissions": "id* group_id->groups.id",
+            "forum_groups": "id* group_id->groups.id",
+        },
+        {"groups.id": None, "group_permissions.group_id": None, "auth_user_groups.group_id": None},
+    ),
+    (
+        "who came last says nothing of whose it is",
+        {
+            "users": "id*",
+            "forums": "id* last_post_user_id->users.id latest_editor_id->users.id",
+            "posts": "id* user_id->users.id last_reader_id->users.id",
+        },
+        {
+            "forums.last_post_user_id": None,
+            "forums.latest_editor_id": None,
+            "posts.user_id": "user",
+            "posts.last_reader_id": None,
+        },
+    ),
+    (
         "tenant_id says who the tenants are",
         {"companies": "id*", "users": "id* tenant_id->companies.id", "bills": "id* company_id->companies.id"},
         {"bills.company_id": "tenant", "companies.id": "tenant"},
@@ -308,8 +355,10 @@ def test_the_way_to_an_identity_over_other_rows() -> None:
             "products": "id*",
             "notes": "id* text customer_id",
             "lines": "id* note_id->notes.id line_id->lines.id",
+            "forums": "id* last_order_id->orders.id",
         }
     )
+    assert columns.ways_from("forums")[1] == ()
     assert columns.ways_from("lines")[1] == ((("lines.note_id", "notes.customer_id"), "user"),)
     assert columns.ways_from("order_items")[1] == ((("order_items.order_id", "orders.user_id"), "user"),)
     assert columns.ways_from("orders")[1] == ((("orders.user_id",), "user"),)

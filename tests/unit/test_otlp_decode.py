@@ -9,14 +9,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from trueline.monitor.otlp.decode import (
-    LOG_COLUMNS,
-    MAX_NANOSECONDS,
-    TRACE_COLUMNS,
-    Batch,
-    decode_logs,
-    decode_traces,
-)
+from trueline.instrumentation.clickhouse.columns import LOG_COLUMNS, MAX_NANOSECONDS, TRACE_COLUMNS
+from trueline.monitor.otlp.decode import Batch, decode_logs, decode_traces
 
 TRACE, SPAN = bytes(range(16)), bytes(range(8, 16))
 

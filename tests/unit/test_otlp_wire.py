@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from hypothesis import given
@@ -11,6 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from trueline.monitor.otlp import wire
 from trueline.monitor.otlp.errors import MalformedBodyError, TooLargeError
+
+GOLDEN = Path(__file__).parents[1] / "data" / "otlp"
 
 
 def request(spans: int, attributes: int = 0, events: int = 0) -> ExportTraceServiceRequest:
@@ -108,3 +112,16 @@ def _varint(number: int) -> bytes:
         number >>= 7
     parts.append(number)
     return bytes(parts)
+
+
+def test_every_submessage_begins_with_a_byte_that_is_counted() -> None:
+    def numbers(fields: wire.Fields, seen: set[int]) -> set[int]:
+        if id(fields) not in seen:
+            seen.add(id(fields))
+            return {*fields, *(one for inner in fields.values() for one in numbers(inner, seen))}
+        return set()
+
+    known = numbers(wire.TRACES, set()) | numbers(wire.LOGS, set())
+    assert {number << 3 | 2 for number in known} <= set(wire._TAGS)
+    body = (GOLDEN / "own-traces.pb").read_bytes()
+    assert wire.count_messages(body, wire.TRACES, 10**6) <= wire._could_hold(body) < len(body) // 4

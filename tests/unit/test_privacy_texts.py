@@ -7,11 +7,14 @@ import sqlite3
 from typing import Any
 
 import pytest
+from sqlalchemy import ForeignKey, create_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm.exc import DetachedInstanceError
 
 from trueline.instrumentation.database_errors import description_of, error_facts
 from trueline.instrumentation.descriptions import clean_description
 from trueline.instrumentation.identity import IdentityConfig
-from trueline.instrumentation.logs import _template
+from trueline.instrumentation.logs.standard import _template
 from trueline.instrumentation.statement import Planner
 from trueline.instrumentation.statement_span import clean_name
 
@@ -62,6 +65,33 @@ def test_an_exception_of_a_driver_has_one() -> None:
     with pytest.raises(sqlite3.OperationalError) as caught:
         sqlite3.connect(":memory:").execute("SELECT * FROM missing")
     assert description_of(caught.value) == "no such table: missing"
+
+
+def test_a_lazy_load_without_a_session_says_of_what() -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Child(Base):
+        __tablename__ = "children"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        parent_id: Mapped[int] = mapped_column(ForeignKey("parents.id"))
+
+    class Parent(Base):
+        __tablename__ = "parents"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str]
+        children: Mapped[list[Child]] = relationship(Child)
+
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Parent(id=1, name=WORD))
+        session.commit()
+        parent = session.get_one(Parent, 1)
+    with pytest.raises(DetachedInstanceError) as caught:
+        assert parent.children
+    assert description_of(caught.value) == "instance <Parent> is not bound to a session; attribute 'children'"
+    assert description_of(DetachedInstanceError(WORD)) == ""
 
 
 @pytest.mark.parametrize(

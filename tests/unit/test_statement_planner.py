@@ -6,12 +6,15 @@ import logging
 import os
 import threading
 import time
+from typing import Any
 
 import pytest
 import sqlglot
 
+from trueline.instrumentation import guard
 from trueline.instrumentation.identity import IdentityConfig, IdentityExtractor, IdentityHasher
-from trueline.instrumentation.statement import Plan, Planner, parse
+from trueline.instrumentation.statement import Later, Plan, Planner, parse
+from trueline.instrumentation.statement import later as later_module
 from trueline.instrumentation.statement.budget import Budget
 from trueline.instrumentation.statement.once import Cache
 
@@ -175,29 +178,38 @@ def test_a_thousand_new_texts_stay_within_the_budget() -> None:
     assert counts["made"] == counts["parsed"]
 
 
-@pytest.mark.parametrize("rounds", range(3))
-def test_threads_that_meet_read_a_text_once(rounds: int) -> None:
+@pytest.mark.parametrize("long", [False, True])
+def test_who_meets_another_thread_on_a_text_waits_for_nobody(long: bool) -> None:
     one = Planner(CONFIG)
-    start = threading.Barrier(4)
-    columns = ", ".join(f"coalesce(c{number}, {number})" for number in range(60))
-    text = f"SELECT {columns} FROM t{rounds} WHERE user_id = 'u'"  # milliseconds for the parser
+    inside, leave = threading.Event(), threading.Event()
+    make = one._make
+
+    def slowly(*arguments: Any) -> Plan:
+        if not inside.is_set():
+            inside.set()
+            assert leave.wait(30)
+        return make(*arguments)
+
+    one._make = slowly  # type: ignore[assignment]  # the reading itself stays
+    text = "UPDATE t SET a = 'secret' WHERE user_id = 'u'" + " " * 5000 * long
     found: list[Plan] = []
+    thread = threading.Thread(target=lambda: found.append(one.plan(text, "postgresql")))
+    thread.start()
+    assert inside.wait(30)
+    meanwhile = one.plan(text, "postgresql")
+    assert (meanwhile.kind, meanwhile.tables) == ("write", ("t",))
+    assert (len(meanwhile.identities), meanwhile.complete) == ((0, False) if long else (1, True))
+    assert "secret" not in meanwhile.text
+    leave.set()
+    thread.join(30)
+    assert one.plan(text, "postgresql") is found[0]
+    assert len(found[0].identities) == 1
+    counts = one.counts()
+    assert (counts["made"], counts["read_meanwhile"]) == (1 if long else 2, 1)
 
-    def work() -> None:
-        start.wait()
-        found.append(one.plan(text, "postgresql"))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len({id(plan) for plan in found}) == 1
-    assert (one.counts()["made"], len(found)) == (1, 4)
-
-
-def test_nobody_waits_for_a_thread_that_is_gone() -> None:
-    """As after a fork in the middle of a plan: the value is made after a moment."""
+def test_a_thread_that_is_gone_is_followed_by_another() -> None:
+    """As after a fork in the middle of a plan: what it was making is made after a second."""
     cache: Cache[str, int] = Cache(8)
     inside, leave = threading.Event(), threading.Event()
 
@@ -206,24 +218,120 @@ def test_nobody_waits_for_a_thread_that_is_gone() -> None:
         leave.wait(30)
         return 1, True
 
-    thread = threading.Thread(target=lambda: cache.get("a", never), daemon=True)
+    thread = threading.Thread(target=lambda: cache.get("a", never, lambda: 0), daemon=True)
     thread.start()
     assert inside.wait(30)
-    begun = time.monotonic()
-    assert cache.get("a", lambda: (2, True)) == 2
-    assert cache.get("b", lambda: (3, True)) == 3
-    assert time.monotonic() - begun < 5
+    assert cache.get("b", lambda: (3, True), lambda: 0) == 3
+    deadline = time.monotonic() + 30
+    while cache.get("a", lambda: (2, True), lambda: 0) == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert cache.values["a"] == 2
     leave.set()
     thread.join(30)
+    assert cache._makers == {}
 
 
 def test_making_a_value_while_making_it() -> None:
     """A signal handler or a finalizer that runs the same statement in the middle of its first plan."""
     cache: Cache[str, int] = Cache(8)
-    begun = time.monotonic()
-    assert cache.get("a", lambda: (cache.get("a", lambda: (1, True)) + 1, True)) == 2
-    assert time.monotonic() - begun < 5
-    assert cache.values == {"a": 2}
+    assert cache.get("a", lambda: (cache.get("a", lambda: (1, True), lambda: 5) + 1, True), lambda: 0) == 6
+    assert cache.values == {"a": 6}
+
+
+#: Each is more than the application's thread reads: for the parser, and in tokens.
+LONG = {
+    "for the parser": "SELECT sum(a) FROM t WHERE user_id = %(u)s AND b IN (SELECT c FROM s) AND ("
+    + " OR ".join(f"lower(a) = 'abc{number}'" for number in range(60))
+    + ")",
+    "in tokens": "SELECT "
+    + ", ".join(f"t.c{number} AS t_c{number}" for number in range(200))
+    + " FROM t WHERE "
+    "t.user_id = %(u)s",
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_text_is_read_by_another_thread(name: str) -> None:
+    one, text = Planner(CONFIG, later=Later()), LONG[name]
+    first = one.plan(text, "postgresql")
+    assert (first.kind, first.operation, first.complete, first.identities) == ("read", "SELECT", False, ())
+    deadline = time.monotonic() + 30
+    while not (plan := one.plan(text, "postgresql")).complete:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert plan == Planner(CONFIG).plan(text, "postgresql")
+    assert [use.column for use in plan.identities] == ["t.user_id"]
+    assert one.counts()["read_later"] == one.counts()["made"] == 1
+
+
+def test_an_insert_of_many_rows_that_sqlalchemy_wrote_is_read_at_once() -> None:
+    names = [f"c{number}" for number in range(60)]
+    values = ", ".join(f"%({name}__0)s" for name in names)
+    text = (
+        f"INSERT INTO t (user_id, {', '.join(names)}) SELECT p0::INTEGER, "
+        + ", ".join(f"p{number}::VARCHAR" for number in range(1, 61))
+        + f" FROM (VALUES (%(user_id__0)s, {values}, 0)) AS imp_sen(p0, "
+        + ", ".join(f"p{number}" for number in range(1, 61))
+        + ", sen_counter) ORDER BY sen_counter RETURNING t.id, t.id AS id__1"
+    )
+    one = Planner(CONFIG, later=Later())
+    plan = one.plan(text, "postgresql")
+    assert plan.complete
+    assert [use.column for use in plan.identities] == ["t.user_id"]
+    assert one.counts()["read_later"] == 0
+
+
+def test_where_no_thread_can_be_had_long_texts_are_glanced_at_and_tried_again() -> None:
+    class Refusing(Later):
+        def do(self, job: Any) -> bool:
+            return False
+
+    one = Planner(CONFIG, later=Refusing())
+    for _ in range(2):
+        assert one.plan(LONG["in tokens"], "postgresql").operation == "SELECT"
+    counts = one.counts()
+    assert (counts["plans"], counts["read_later"], counts["over_budget"]) == (0, 0, 2)
+    assert one.plan("SELECT * FROM t WHERE user_id = 7", "postgresql").complete
+
+
+def test_the_thread_survives_a_bad_job_and_does_the_next() -> None:
+    later, done = Later(), threading.Event()
+    before = guard.internal_errors["planner.later"]
+
+    def fails() -> None:
+        raise ValueError
+
+    assert later.do(fails)
+    assert later.do(done.set)
+    assert done.wait(30)
+    assert guard.internal_errors["planner.later"] == before + 1
+
+
+def test_the_thread_ends_when_it_has_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(later_module, "_IDLE", 0.01)
+    later, done = Later(), threading.Event()
+    assert later.do(done.set)
+    assert done.wait(30)
+    thread = later._thread
+    if thread is not None:
+        thread.join(30)
+    assert later._thread is None
+    again = threading.Event()
+    assert later.do(again.set)
+    assert again.wait(30)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_a_thread_of_its_own() -> None:
+    later, done = Later(), threading.Event()
+    assert later.do(done.set)
+    assert done.wait(30)
+    child = os.fork()
+    if child == 0:
+        mine = threading.Event()
+        os._exit(0 if later.do(mine.set) and mine.wait(30) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -244,8 +352,8 @@ def test_a_failure_to_make_leaves_nothing_behind() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cache.get("a", fails)
-    assert cache.get("a", lambda: (1, True)) == 1
+        cache.get("a", fails, lambda: 0)
+    assert cache.get("a", lambda: (1, True), lambda: 0) == 1
 
 
 def test_what_the_parser_says_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -96,6 +96,24 @@ async def batch_halts(app: App) -> None:
 
 
 @scenario(
+    "An executemany fails at its first row inside a transaction that commits: nothing of it stays.",
+    first=COMMITTED,
+    batch=EXCEPTION,
+    where={"error_aborts": {"first": COMMIT_OF_ABORTED, "batch": COMMIT_OF_ABORTED}},
+    handling="batches_that_kept_nothing",
+)
+async def batch_halts_at_once(app: App) -> None:
+    async with app.engine.connect() as connection:
+        await connection.execute(app.insert("first", note=app.note()))
+        with pytest.raises(IntegrityError):
+            await connection.execute(
+                BY_HAND,
+                [{"user_id": app.key("batch"), "note": note} for note in (app.note(), None, None)],
+            )
+        await connection.commit()
+
+
+@scenario(
     "An executemany fails half-way, and its exception leaves the block.",
     first=EXCEPTION,
     batch=EXCEPTION,

@@ -5,6 +5,7 @@ Arguments: the way, and an SQLite file whose tables it makes. The environment sa
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from typing import Any
@@ -104,7 +105,30 @@ def lost(path: str) -> None:
     setup._installed.provider.force_flush()  # type: ignore[attr-defined]
 
 
+def mixed(path: str) -> None:
+    """One database that can be told from any other, and one in the process's own memory."""
+    instrument()
+    requests(tables(path))
+    requests(tables(":memory:"))
+
+
+def derived(path: str) -> None:
+    """A table that keeps what a function of the application's makes of its users."""
+    to_int = importlib.import_module("shop_ids").clerk_user_id_to_int
+    instrument()
+    engine = tables(path)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE IF NOT EXISTS visits (id INTEGER PRIMARY KEY, visitor INTEGER)"
+        )
+    for user in ("user_2abCD", "user_9xyZ"):
+        with bind_identity(user, entry="POST /visits"), engine.begin() as connection:
+            connection.execute(
+                text("INSERT INTO visits (visitor) VALUES (:visitor)"), {"visitor": to_int(user)}
+            )
+
+
+WAYS = (well, unbound, raw, plain, logs, lost, mixed, derived)
+
 if __name__ == "__main__":
-    {"well": well, "unbound": unbound, "raw": raw, "plain": plain, "logs": logs, "lost": lost}[sys.argv[1]](
-        sys.argv[2]
-    )
+    {way.__name__: way for way in WAYS}[sys.argv[1]](sys.argv[2])

@@ -236,7 +236,7 @@ def generator_never_finished(name: str) -> None:
 
 @scenario
 def fork_with_an_open_transaction(name: str) -> None:
-    engine = start(name, hold=30)
+    engine = start(name, hold=600)
     with engine.connect() as connection:
         connection.execute(text("INSERT INTO t (user_id) VALUES ('parent')"))
         child = os.fork()

@@ -50,6 +50,7 @@ class Aftermath:
 
 def run_and_kill(database: Database, source: str, seed: int, run_for: float) -> Aftermath:
     """Start a process, let it run for ``run_for`` seconds after its first export, kill it and compare."""
+    before = _clients(database)
     with SpanReceiver() as receiver:
         url = database.url if isinstance(database.url, str) else database.url.render_as_string(False)
         given = [database.driver, database.is_async, url, database.address, receiver.url, source, seed]
@@ -70,7 +71,7 @@ def run_and_kill(database: Database, source: str, seed: int, run_for: float) -> 
             process.wait(_PATIENCE)
             reader.join(_PATIENCE)
             process.stdout.close()
-        _wait_for_server(database)
+        _wait_for_server(database, before)
         return _compare(database, receiver, seed, int(printed[-1]), killed_at)
 
 
@@ -80,18 +81,24 @@ def _environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join([*roots, kept.get("PYTHONPATH", "")])}
 
 
-def _wait_for_server(database: Database) -> None:
-    """Until PostgreSQL has noticed that its client is gone, and rolled back."""
+def _clients(database: Database) -> set[int]:
+    """Processes of the server that serve other connections: pools of this process may hold some."""
     if database.sqlite:
-        return
-    deadline = time.monotonic() + _PATIENCE
+        return set()
     others = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND backend_type = 'client backend'"
     )
     with psycopg.connect(database.address, autocommit=True) as connection:
-        while connection.execute(others).fetchone() != (0,):
-            assert time.monotonic() < deadline, "the server keeps connections of a killed process"
-            time.sleep(0.02)
+        return {int(row[0]) for row in connection.execute(others).fetchall()}
+
+
+def _wait_for_server(database: Database, before: set[int]) -> None:
+    """Until PostgreSQL has noticed that its client is gone, and rolled back."""
+    deadline = time.monotonic() + _PATIENCE
+    while _clients(database) - before:
+        assert time.monotonic() < deadline, "the server keeps connections of a killed process"
+        time.sleep(0.05)
 
 
 def _programs(database: Database, seed: int, last: int | None) -> Iterator[tuple[int, Program]]:
