@@ -26,7 +26,7 @@ from trueline.instrumentation.identity import (
     IdentityHasher,
 )
 from trueline.instrumentation.identity.columns import IdentityColumns
-from trueline.instrumentation.statement import Planner
+from trueline.instrumentation.statement import Later, Planner
 from trueline.instrumentation.statement.budget import Budget
 
 INSERT = (
@@ -44,6 +44,18 @@ PARSED = (
 )
 ROWS = "INSERT INTO expenses (user_id, amount) VALUES " + ", ".join(
     f"('user-{number * 7919}', {number})" for number in range(40_000)
+)
+NUMBERED = "INSERT INTO expenses (user_id, amount) VALUES " + ", ".join(
+    f"(${2 * number + 1}, ${2 * number + 2})" for number in range(60_000)
+)
+NAMED = "INSERT INTO expenses (user_id, amount) VALUES " + ", ".join(
+    f"(%(user_id_{number})s, %(amount_{number})s)" for number in range(30_000)
+)
+ORS = "SELECT * FROM expenses WHERE " + " OR ".join(f"id = {number}" for number in range(80_000))
+LONG = (
+    "SELECT sum(amount) FROM expenses_{0} WHERE user_id IN (SELECT id FROM users WHERE email = %(e)s) AND ("
+    + " OR ".join(f"lower(note) = 'n{number}'" for number in range(230))
+    + ")"
 )
 DOCUMENT = "UPDATE expenses SET note = '" + "x" * 1_000_000 + "' WHERE user_id = 'u1'"
 MANY = 10_000
@@ -71,7 +83,8 @@ def hook_us(rounds: int) -> float:
 
 def plans(rounds: int) -> list[tuple[str, Run, int]]:
     """Plans: seen before, new, new in its literals only, very long."""
-    planner = Planner(IdentityConfig(), budget=Budget(saved=1e9))
+    # as in a service: what is too long for the caller is read by another thread
+    planner = Planner(IdentityConfig(), budget=Budget(saved=1e9), later=Later())
 
     def cached(_: int) -> None:
         for _ in range(20_000):
@@ -88,8 +101,14 @@ def plans(rounds: int) -> list[tuple[str, Run, int]]:
     def rows_of_literals(at: int) -> None:
         planner.plan(ROWS + " " * at, "postgresql")
 
-    def document(at: int) -> None:
-        planner.plan(DOCUMENT + " " * at, "postgresql")
+    def of(text: str) -> Run:
+        def run(at: int) -> None:
+            planner.plan(text + " " * at, "postgresql")
+
+        return run
+
+    def long(at: int) -> None:
+        planner.plan(LONG.format(at), "postgresql")
 
     def literals(at: int) -> None:
         for number in range(200):
@@ -101,7 +120,11 @@ def plans(rounds: int) -> list[tuple[str, Run, int]]:
         ("plan, new text, for the parser", by_parser, 20),
         ("plan, new literals only", literals, 200),
         ("plan, new text, 40,000 rows in a megabyte", rows_of_literals, 1),
-        ("plan, new text, one value of a megabyte", document, 1),
+        ("plan, new text, one value of a megabyte", of(DOCUMENT), 1),
+        ("plan, new text, 60,000 numbered rows in a megabyte", of(NUMBERED), 1),
+        ("plan, new text, 30,000 named rows in a megabyte", of(NAMED), 1),
+        ("plan, new text, 80,000 ORs in a megabyte", of(ORS), 1),
+        ("plan, new text, too long for the parser now", long, 1),
     ]
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-_WHOLE = re.compile(r"\s*(?:DELETE|UPDATE)\b(?!.*\bWHERE\b)", re.IGNORECASE | re.DOTALL)
+_CHANGE = re.compile(r"\s*(?:DELETE|UPDATE)\b", re.IGNORECASE)
+_WHERE = re.compile(r"\bWHERE\b(.*)", re.IGNORECASE | re.DOTALL)
+#: A condition that says which rows: a column equals something, or is one of several.
+_EQUALITY = re.compile(r"(?<![<>!=])=(?!=)|(?<!\bNOT )\bIN\b", re.IGNORECASE)
 #: From where a statement's identity comes: a column that it names, the row that it touches (as the ORM
 #: session knows it), the request's binding, or nowhere.
 SOURCES = ("column", "row", "bound", "none")
@@ -56,23 +59,34 @@ class Count:
         return share(self.executions, sources or NAMED)
 
     @property
-    def of_whole_tables(self) -> int:
-        """DELETE and UPDATE without any condition: they can name nobody. Tests empty tables so."""
-        return sum(times for (_, text), times in self.missing.items() if is_whole_table(text))
+    def at_large(self) -> int:
+        """UPDATE and DELETE that say of no row which one it is; see :func:`is_at_large`."""
+        return sum(times for (_, text), times in self.missing.items() if is_at_large(text))
 
-    def share_beside(self, rest: Iterable[str]) -> float:
-        """Share with an identity, leaving out writes without one that belong to nobody.
-
-        Those are DELETE and UPDATE of whole tables, and what ``rest`` names, by table or by the whole text.
-        """
-        names = set(rest)
-        nobodys = sum(
-            times
-            for (table, text), times in self.missing.items()
-            if table in names or text in names or is_whole_table(text)
+    def of_nobody(self, somebodys: Collection[str], declared: Collection[str]) -> int:
+        """Writes into tables that are declared, and do not belong to somebody."""
+        return sum(
+            table.writes
+            for name, table in self.tables.items()
+            if name.lower() in declared and name.lower() not in somebodys
         )
-        belonging = self.total - nobodys
-        return 1.0 if not belonging else (self.total - self.executions["none"]) / belonging
+
+    def share_of_somebodys(self, somebodys: Collection[str], declared: Collection[str]) -> float:
+        """Share with an identity of the writes into tables that belong to somebody.
+
+        Writes at large are left out. A table that the application does not declare belongs to somebody.
+        """
+        named = others = 0
+        for name, table in self.tables.items():
+            if name.lower() in somebodys or name.lower() not in declared:
+                named += table.writes - table.without
+                others += table.without
+        others -= sum(
+            times
+            for (name, text), times in self.missing.items()
+            if (name.lower() in somebodys or name.lower() not in declared) and is_at_large(text)
+        )
+        return named / (named + others) if named + others else 1.0
 
 
 def share(counts: Counter[str], sources: Iterable[str]) -> float:
@@ -81,9 +95,15 @@ def share(counts: Counter[str], sources: Iterable[str]) -> float:
     return 1.0 if not total else sum(counts[source] for source in sources) / total
 
 
-def is_whole_table(text: str) -> bool:
-    """Tell whether a write is a DELETE or UPDATE without a WHERE, not even in a subquery of it."""
-    return _WHOLE.match(text) is not None
+def is_at_large(text: str) -> bool:
+    """Tell whether an UPDATE or DELETE takes rows as they come: all of them, those of an age, all but some.
+
+    No column equals anything in its WHERE, if it has one, nor in a subquery of it.
+    """
+    if _CHANGE.match(text) is None:
+        return False
+    where = _WHERE.search(text)
+    return where is None or _EQUALITY.search(where[1]) is None
 
 
 def source_of(statement: dict[str, Any]) -> str:

@@ -26,8 +26,12 @@ class Recipe:
     - ``database``: ``sqlite`` or ``postgresql``. ``timeout``: seconds of one run.
     - ``identities``: arguments of IdentityConfig of the configured run; ``setup``: a file beside the recipe
       with what a user would have written besides, "" for none.
-    - ``rest``: writes that belong to nobody and so carry no identity, with the reason: a table's name, or the
-      whole text of a statement.
+    - ``people``: the tables whose rows are people, or groups of people that the application keeps apart
+      (tenants). ``holding``: columns that hold one of them without a declared foreign key, ``unowned``:
+      foreign keys that lead to one and do not say whose the row is, both as ``table.column`` with the
+      reason. From these and the declared schema follows which tables belong to somebody (``belonging.py``).
+    - ``rest``: why writes carry no identity: a table's name, or the whole text of a statement, with the
+      reason. It is printed and counts for nothing.
     """
 
     name: str
@@ -47,7 +51,16 @@ class Recipe:
     timeout: int = 1800
     identities: dict[str, Any] = field(default_factory=dict)
     setup: str = ""
+    people: list[str] = field(default_factory=list)
+    holding: dict[str, str] = field(default_factory=dict)
+    unowned: dict[str, str] = field(default_factory=dict)
     rest: dict[str, str] = field(default_factory=dict)
+
+
+def declared_rows(recipe: Recipe) -> list[str]:
+    """Tables whose own key the configuration declares to be an identity: with it they are somebody's."""
+    columns = recipe.identities.get("columns", {})
+    return sorted(name.removesuffix(".id").lower() for name in columns if name.endswith(".id"))
 
 
 def names() -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from applications.belonging import belonging
 from applications.count import NAMED, SOURCES, Count, count, share
-from applications.recipe import Recipe
+from applications.recipe import Recipe, declared_rows
 from applications.run import Run
 
 _SHOWN_TEXTS = 25
@@ -35,14 +37,23 @@ def show(recipe: Recipe, run: Run) -> None:
     ):
         cells = "".join(f"{counts[source]:>11} {share(counts, (source,)):>8.1%}" for source in SOURCES)
         print(f"{title:<22}{counts.total():>10}{cells}{share(counts, NAMED):>20.2%}")
+    somebodys = somebodys_of(recipe, run)
     print(
-        "writes beside the tables that belong to nobody and those of whole tables: "
-        f"{writes.share_beside(recipe.rest):.2%}; of whole tables (no WHERE): {writes.of_whole_tables}"
+        "writes to tables that belong to somebody, without those at large: "
+        f"{writes.share_of_somebodys(somebodys, run.schema):.2%}; at large (UPDATE and DELETE that say of no "
+        f"row which): {writes.at_large}; to tables of nobody: {writes.of_nobody(somebodys, run.schema)}"
     )
     print(f"operations: {_counter(writes.operations)}; domains: {_counter(writes.domains)}")
     print(f"outcomes of writes: {_counter(Counter(run.outcomes))}")
-    _tables(recipe, writes)
+    _tables(writes, somebodys, run.schema)
     _missing(recipe, writes)
+
+
+def somebodys_of(recipe: Recipe, run: Run) -> dict[str, str]:
+    """The tables that belong to somebody. What the configuration declares counts where it was in force."""
+    rows = declared_rows(recipe) if run.name == "configured" else []
+    people = dict.fromkeys([*recipe.people, *(table for table in rows if table in run.schema)])
+    return belonging(run.schema, people, recipe.holding, recipe.unowned)
 
 
 def words(run: Run) -> str:
@@ -55,11 +66,11 @@ def _counter(counter: Counter[str]) -> str:
     return ", ".join(f"{name or '(none)'} {number}" for name, number in counter.most_common()) or "none"
 
 
-def _tables(recipe: Recipe, writes: Count) -> None:
+def _tables(writes: Count, somebodys: Mapping[str, str], declared: Collection[str]) -> None:
     print(
         f"\n{'table':<36}{'writes':>8}{'rows':>8}"
         + "".join(f"{source:>8}" for source in SOURCES)
-        + "  identity columns"
+        + "  identity columns, or why it belongs to whom"
     )
     for table in sorted(writes.tables.values(), key=lambda one: (-one.without, -one.writes)):
         sources = table.sources
@@ -67,8 +78,12 @@ def _tables(recipe: Recipe, writes: Count) -> None:
         print(
             f"{table.name:<36}{table.writes:>8}{table.rows:>8}"
             + "".join(f"{sources[source]:>8}" for source in SOURCES)
-            + f"  {columns}"
+            + f"  {columns or somebodys.get(table.name.lower(), _nobodys(table.name, declared))}"
         )
+
+
+def _nobodys(table: str, declared: Collection[str]) -> str:
+    return "nobody's" if table.lower() in declared else "not declared"
 
 
 def _missing(recipe: Recipe, writes: Count) -> None:
@@ -108,8 +123,12 @@ def as_data(recipe: Recipe, runs: dict[str, Run], versions: dict[str, str]) -> d
                 "share_of_rows": round(share(writes.rows, NAMED), 4),
                 "share_of_texts": round(share(writes.texts, NAMED), 4),
                 "share_of_reads": round(reads.share(), 4),
-                "of_whole_tables": writes.of_whole_tables,
-                "share_beside_rest": round(writes.share_beside(recipe.rest), 4),
+                "at_large": writes.at_large,
+                "of_nobody": writes.of_nobody(somebodys_of(recipe, run), run.schema),
+                "somebodys": somebodys_of(recipe, run),
+                "share_of_somebodys": round(
+                    writes.share_of_somebodys(somebodys_of(recipe, run), run.schema), 4
+                ),
                 "without": {t.name: t.without for t in writes.tables.values() if t.without},
                 "tables": {
                     t.name: {"writes": t.writes, **t.sources, "columns": dict(t.columns)}

@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ class Run:
     outcomes: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     left_out: int = 0
+    #: Each declared table: columns, and the tables that they refer to.
+    schema: dict[str, dict[str, Any]] = field(default_factory=dict)
     log: Path = Path()
 
 
@@ -45,8 +48,12 @@ def run_tests(
     instrumentation: Path,
     server: Server | None,
     arguments: list[str] | None = None,
+    command: Sequence[str] = (),
+    more: Mapping[str, str] | None = None,
 ) -> Run:
     """Run the tests once in a fresh copy of the source and against a fresh database.
+
+    ``command`` goes before Python's, ``more`` variables are set for the tests only.
 
     Raises RuntimeError where the run left no result, with the end of what it printed.
     """
@@ -63,12 +70,13 @@ def run_tests(
         variables = _variables(recipe, environment, name, out, instrumentation, places)
         where = environment.work / recipe.folder
         with log.open("w") as file:
-            for command in recipe.prepare:
-                filled = [part.format_map(places) for part in command]
+            for preparing in recipe.prepare:
+                filled = [part.format_map(places) for part in preparing]
                 before = variables | {"TRUELINE_OBSERVER": json.dumps({"run": "bare"})}
                 _call(filled, where, before, file, recipe.timeout)
             started, cpu = time.monotonic(), _cpu_of_children()
-            pytest = [*(str(environment.python), "-m", "pytest"), *("-p", "trueline_observer")]
+            pytest = [*command, str(environment.python), "-m", "pytest", "-p", "trueline_observer"]
+            variables |= more or {}
             ended = _call(
                 [*pytest, *(arguments or recipe.tests)], where, variables, file, recipe.timeout, check=False
             )
@@ -159,5 +167,6 @@ def _add(run: Run, part: dict[str, Any]) -> None:
         total: dict[str, int] = getattr(run, name)
         for key, count in part[name].items():
             total[key] = total.get(key, 0) + count
+    run.schema.update(part.get("schema", {}))
     for key, count in part["losses"].items():
         run.faults[f"loss: {key}"] = run.faults.get(f"loss: {key}", 0) + count

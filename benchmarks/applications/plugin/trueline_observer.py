@@ -4,13 +4,15 @@ It runs in the application's own environment, beside its own plugins and outside
 
     PYTHONPATH=.../applications/plugin:.../instrumentation python -m pytest -p trueline_observer
 
-TRUELINE_OBSERVER is a JSON object: ``run`` is ``bare`` (Trueline is not even imported), ``default`` or
-``configured``; ``out`` is the folder for the result, one file a process; ``identities`` are arguments of
-IdentityConfig; ``setup`` is a file of the recipe's that a user would have as code, run before the tests.
+TRUELINE_OBSERVER is a JSON object: ``run`` is ``bare`` (Trueline is not even imported), ``zero-code`` (it
+was started before), ``default`` or ``configured``; ``out`` is the folder for the result, one file a process;
+``identities`` are arguments of IdentityConfig; ``setup`` is a file of the recipe's that a user would have as
+code, run before the tests.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -132,9 +134,36 @@ class Observer:
                     "left_out": self.left_out,
                     "faults": faults,
                     "losses": losses,
+                    "schema": schema(),
                 },
                 file,
             )
+
+
+def schema() -> dict[str, dict[str, Any]]:
+    """Every table that is declared in the process: its columns, and which tables they refer to.
+
+    Asked of SQLAlchemy, not of Trueline: whose a table is must not depend on what is measured. Of several
+    declarations (migrations make small ones) the one with the most columns counts.
+    """
+    try:
+        from sqlalchemy import Table
+    except ImportError:
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for one in gc.get_objects():
+        if isinstance(one, Table):
+            name = str(one.fullname).lower()
+            if name not in found or len(one.columns) > len(found[name]["columns"]):
+                references: dict[str, list[str]] = {}
+                for key in one.foreign_keys:
+                    target = key.target_fullname.rpartition(".")[0].lower()
+                    references.setdefault(key.parent.name.lower(), []).append(target)
+                found[name] = {
+                    "columns": sorted(column.name.lower() for column in one.columns),
+                    "references": {column: sorted(of) for column, of in sorted(references.items())},
+                }
+    return dict(sorted(found.items()))
 
 
 OBSERVER = Observer()
@@ -189,5 +218,5 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # Now: this plugin is imported before the application and its conftest.
-if SETTINGS["run"] != "bare":
+if SETTINGS["run"] in ("default", "configured"):
     _instrument()
