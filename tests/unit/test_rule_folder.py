@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from trueline.monitor.engine import fence
 from trueline.monitor.engine.ruleset import changes
 from trueline.monitor.resources import rule_paths, shipped
-from trueline.monitor.rule_folder import RuleFolder, read_ahead
+from trueline.monitor.rule_folder import RuleFolder
 
 MINIMAL = (Path(__file__).parents[1] / "data" / "rules" / "good" / "minimal.yaml").read_text(encoding="utf-8")
 FULL = (Path(__file__).parents[1] / "data" / "rules" / "good" / "full.yaml").read_text(encoding="utf-8")
@@ -228,18 +227,17 @@ def test_the_shipped_folder_may_be_named_once_more() -> None:
     assert RuleFolder(rule_paths([shipped("rules")]), shipped("rules")).refresh().problems == ()
 
 
-def test_what_was_read_ahead_is_not_proved_again() -> None:
-    fence._fenced.cache_clear()
-    read_ahead(rule_paths(())).join()
-    proved = fence._fenced.cache_info().misses
-    assert proved >= 4
-    rules = RuleFolder(rule_paths(()), shipped("rules")).refresh()
-    assert (len(rules.rules) >= 4, rules.problems) == (True, ())
-    assert fence._fenced.cache_info().misses == proved
+def test_what_was_read_ahead_is_not_read_again() -> None:
+    folder = RuleFolder(rule_paths(()), shipped("rules"))
+    folder.read_ahead().join()
+    ahead = folder.current
+    assert (len(ahead.rules) >= 4, ahead.problems) == (True, ())
+    assert folder.refresh() is ahead
 
 
 def test_reading_ahead_leaves_problems_to_whoever_loads(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("id: [", encoding="utf-8")
-    thread = read_ahead([tmp_path, tmp_path / "nowhere"])
+    folder = RuleFolder([tmp_path, tmp_path / "nowhere"])
+    thread = folder.read_ahead()
     thread.join(60)
     assert not thread.is_alive()

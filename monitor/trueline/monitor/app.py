@@ -21,7 +21,7 @@ from trueline.monitor.declaration_service import DeclarationService
 from trueline.monitor.errors import StoreError, StoreUnavailableError
 from trueline.monitor.otlp.framing import OtlpFraming
 from trueline.monitor.otlp.receive import Receiver
-from trueline.monitor.resources import rule_paths
+from trueline.monitor.resources import rule_paths, shipped
 from trueline.monitor.security import Guard, refusal
 from trueline.monitor.settings import Settings
 from trueline.monitor.store.client import Store, open_store
@@ -79,16 +79,17 @@ class Monitor:
         Raise a TruelineError (store, migration, rules) with everything closed again.
         """
         from trueline.monitor.notify.notifier import Notifier
-        from trueline.monitor.rule_folder import read_ahead
+        from trueline.monitor.rule_folder import RuleFolder
         from trueline.monitor.rule_service import RuleService
 
-        ahead = read_ahead(rule_paths(settings.rules, settings.shipped_rules))
+        folder = RuleFolder(rule_paths(settings.rules, settings.shipped_rules), shipped("rules"))
+        ahead = folder.read_ahead()
         store = open_store(settings.store)
         try:
             migrate(store)
             set_retention(store, settings)
             ahead.join()
-            rules = RuleService(store, settings)
+            rules = RuleService(store, settings, folder)
             declarations = DeclarationService(store, settings)
             notifier = Notifier(store, rules.findings, settings)
             intake = metrics.IntakeMetrics()

@@ -6,20 +6,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from trueline.monitor.engine.load import load_rules, read_files
+from trueline.monitor.engine.load import read_files
 from trueline.monitor.engine.rule_document import Problem
 from trueline.monitor.engine.ruleset import RuleBook, RuleSet
-
-
-def read_ahead(paths: Sequence[Path]) -> threading.Thread:
-    """Start proving the rules' queries, half a second of work, while something else is waited for.
-
-    What is proved is remembered by the process: whoever loads these rules when the thread has ended has it
-    cheaply. Problems are told there, not here.
-    """
-    thread = threading.Thread(target=load_rules, args=(paths,), name="trueline-read-ahead", daemon=True)
-    thread.start()
-    return thread
 
 
 class RuleFolder:
@@ -41,6 +30,12 @@ class RuleFolder:
         self._texts: dict[Path, str | Problem] = {}
         self._guard = threading.Lock()
         self._current = RuleSet((), ())
+
+    def read_ahead(self) -> threading.Thread:
+        """Start the first refresh, most of a second of work, while something else is waited for."""
+        thread = threading.Thread(target=self.refresh, name="trueline-read-ahead", daemon=True)
+        thread.start()
+        return thread
 
     @property
     def current(self) -> RuleSet:

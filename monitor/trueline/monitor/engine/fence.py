@@ -11,7 +11,6 @@ import difflib
 import logging
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -19,21 +18,13 @@ import sqlglot
 from sqlglot import Token, TokenType, exp
 from sqlglot.errors import ParseError
 
-from trueline.monitor.engine.fence_tokens import FenceError, check_calls, position, read_tokens
+from trueline.monitor.engine.fence_tokens import check_calls, position, read_tokens
+from trueline.monitor.engine.fenced import RULE_TABLES, FencedQuery, FenceError
 from trueline.monitor.engine.parameters import PARAMETER_TYPES, is_parameter_type
 
 __all__ = ["PARAMETER_TYPES", "RULE_TABLES", "FenceError", "FencedQuery", "fence", "is_parameter_type"]
 # The parser tells each shifted array index and each statement that it does not know; what matters is raised.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
-#: What a rule may read. ``statements`` is not here: its outcome is not final, the resolved view's is.
-RULE_TABLES: Final = frozenset(
-    {
-        *("statements_resolved", "identity_uses", "identity_arrivals", "transactions", "entries", "ai_calls"),
-        *("access", "traffic", "violations", "failed_statements", "exceptions", "otel_logs", "databases"),
-        *("declarations", "declarations_in_force", "open_writes", "settlements", "process_ends"),
-        "operation_counts",
-    }
-)
 #: Scalar functions that reach outside the query's rows: files, network, dictionaries, tables, the server.
 #: Their names are refused wherever they stand, called or not: ClickHouse takes ``arrayMap(file, ...)`` too.
 _DENIED_NAMES: Final = re.compile(
@@ -68,20 +59,6 @@ _VALUES: Final = (
     exp.Null,
     exp.Boolean,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FencedQuery:
-    """A query that passed: ``sql`` is what may run.
-
-    ``columns`` are the names of the result, or None where a ``*`` hides them; ``parameters`` maps each
-    parameter to its ClickHouse type; ``tables`` are the tables it reads.
-    """
-
-    sql: str
-    columns: tuple[str, ...] | None
-    parameters: dict[str, str]
-    tables: frozenset[str]
 
 
 def fence(sql: str, tables: Collection[str] = RULE_TABLES) -> FencedQuery:

@@ -13,6 +13,7 @@ import sqlglot
 from sqlglot import Token, TokenType
 from sqlglot.errors import TokenError
 
+from trueline.monitor.engine.fenced import FenceError
 from trueline.monitor.engine.functions import SYNTAX, TAKE_LAMBDAS, is_allowed, suggestion
 
 #: Longest query, characters, words and open parentheses; the largest shipped one has about a fifth of that.
@@ -21,15 +22,6 @@ MAX_WORDS: Final = 15_000
 MAX_DEPTH: Final = 60
 _OPENING: Final = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE)
 _CLOSING: Final = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
-
-
-class FenceError(ValueError):
-    """The query is refused. ``line`` and ``column`` count from 1 within the query's text; 0 is unknown."""
-
-    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
-        super().__init__(message)
-        self.line = line
-        self.column = column
 
 
 def position(token: Token) -> tuple[int, int]:

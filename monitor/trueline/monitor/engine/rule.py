@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from trueline.instrumentation.semconv.registry import ATTRIBUTES
 from trueline.monitor.engine.exceptions import RuleException
-from trueline.monitor.engine.fence import RULE_TABLES, FencedQuery
+from trueline.monitor.engine.fenced import RULE_TABLES, FencedQuery
 from trueline.monitor.engine.parameters import PARAMETER_TYPES, is_parameter_type, value_problem
 from trueline.monitor.engine.templates import Template
 

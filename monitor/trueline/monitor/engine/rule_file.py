@@ -11,8 +11,9 @@ from typing import Any, Final
 from jinja2 import TemplateSyntaxError
 from pydantic import ValidationError
 
-from trueline.monitor.engine.fence import FencedQuery, FenceError, fence
+from trueline.monitor.engine.fenced import FencedQuery, FenceError
 from trueline.monitor.engine.parameters import is_parameter_type, value_problem
+from trueline.monitor.engine.proofs import proved
 from trueline.monitor.engine.rule import (
     CANDIDATES,
     ROW_COLUMNS,
@@ -139,7 +140,7 @@ class _Parser:
         if not isinstance(text, str) or not text.strip():
             return None
         try:
-            return fence(text.rstrip())
+            return proved(text.rstrip())
         except FenceError as error:
             self._problems.append(self._document.problem(where, str(error), error.line, error.column))
             return None

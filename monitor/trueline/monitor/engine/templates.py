@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
+import jinja2
 from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -61,12 +63,17 @@ _environment.filters.update(utc=utc, few=few, plural=plural)
 
 
 class Template:
-    """One compiled template. ``variables`` are the names that it reads."""
+    """One template, compiled when it is needed. ``variables`` are the names that it reads."""
 
     def __init__(self, source: str) -> None:
-        """Compile; raises jinja2's TemplateSyntaxError (with ``lineno``) on a mistake."""
+        """Raises jinja2's TemplateSyntaxError (with ``lineno``) on a mistake, an unknown filter too."""
+        # All rules are read at each start, and few have findings: what finds the variables finds mistakes.
         self.variables = frozenset(meta.find_undeclared_variables(_environment.parse(source)))
-        self._template = _environment.from_string(source)
+        self._source = source
+
+    @cached_property
+    def _template(self) -> jinja2.Template:
+        return _environment.from_string(self._source)
 
     def render(self, values: Mapping[str, Any]) -> str:
         """The text, cut at MAX_TEXT characters.

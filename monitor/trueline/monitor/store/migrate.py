@@ -88,16 +88,23 @@ def migrate(store: Store, migrations: Sequence[Migration] | None = None) -> list
     _require_fit(store, wanted, applied)
     if not store.cluster:
         adopt(store)
-    done = []
-    for migration in wanted:
-        if migration.number in applied:
-            continue
-        _apply(store, migration)
+    done: list[Migration] = []
+    try:
+        for migration in wanted:
+            if migration.number not in applied:
+                _apply(store, migration)
+                done.append(migration)
+    finally:
+        # At once: a line for each costs as much as the migration. A kill leaves none of these lines, and what
+        # was applied is applied again, to no effect.
         store.insert(
             "schema_migrations",
-            {"number": [migration.number], "name": [migration.name], "checksum": [migration.checksum]},
+            {
+                "number": [migration.number for migration in done],
+                "name": [migration.name for migration in done],
+                "checksum": [migration.checksum for migration in done],
+            },
         )
-        done.append(migration)
     return done
 
 
