@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 #: Long for an import, short for a host that forks while holding what the import waits for.
 _FORK_PATIENCE: Final = 1.0
+#: How often a module may be met that another thread is still importing, before that is an error.
+_HALF_IMPORTED: Final = 5
 
 _lock = threading.RLock()
 #: Threads that are about to fork and hold the lock for it.
@@ -60,12 +62,17 @@ if hasattr(os, "register_at_fork"):
 
 
 class Late(Generic[T]):
-    """What ``make`` returns, made once, when it is first asked for. A failure is counted and tried again."""
+    """What ``make`` returns, made once, when it is first asked for. A failure is counted and tried again.
+
+    Not counted is a module that a thread of the host is importing at the same time: where two threads would
+    wait for each other, Python gives one of them the module as far as it is.
+    """
 
     def __init__(self, place: str, make: Callable[[], T]) -> None:
         self._place = place
         self._make = make
         self._made: T | None = None
+        self._half_imported = 0
         _all.add(self)
 
     @property
@@ -88,5 +95,8 @@ class Late(Generic[T]):
 
                         self._made = self._make()
             except Exception as error:
-                report(self._place, error)
+                half_imported = "partially initialized module" in str(error)
+                self._half_imported += half_imported
+                if not half_imported or self._half_imported > _HALF_IMPORTED:
+                    report(self._place, error)
         return self._made
