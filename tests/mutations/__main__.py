@@ -17,7 +17,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(TESTS), *(path for path in sys.path if Path(path or ".").resolve() != TESTS / "mutations")]
 
 from mutations.equivalent import read_equivalents  # noqa: E402
-from mutations.report import Result, judged, read_results, write_results  # noqa: E402
+from mutations.report import Result, read_results, result_of, write_results  # noqa: E402
 from mutations.trial import variants  # noqa: E402
 from mutations.workers import opened, share_out  # noqa: E402
 from rich.console import Console  # noqa: E402
@@ -58,9 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
                 names = random.Random(asked.seed).sample(names, asked.most)
             earlier = before.get(rule.id)
             if earlier is not None:
-                names = [name for name in names if name in earlier.tried and name not in earlier.noticed]
+                names = [name for name in names if name in earlier.left(known)]
             trial = share_out(pool, asked.workers, rule, names)
-            result = judged(trial, known, earlier)
+            result = result_of(trial, known, earlier)
             for line in result.lines():
                 console.print(line, markup=False)
             if asked.most is None and earlier is None:

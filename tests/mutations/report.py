@@ -26,10 +26,9 @@ class Result:
         """How many count."""
         return len(self.noticed) + len(self.missed)
 
-    @property
-    def tried(self) -> set[str]:
-        """All of them."""
-        return {*self.noticed, *self.missed, *self.equivalent, *self.refused}
+    def left(self, known: Equivalents) -> list[str]:
+        """Those that no test noticed, and of which nobody says why."""
+        return [name for name in (*self.missed, *self.equivalent) if not known.reason(self.rule, name)]
 
     def lines(self) -> list[str]:
         """The share, and each mutant that no test notices."""
@@ -41,15 +40,21 @@ class Result:
         ]
 
 
-def judged(trial: Trial, known: Equivalents, earlier: Result | None = None) -> Result:
-    """A trial with what is known of its survivors, joined to what an ``earlier`` one noticed."""
-    alike = {name: why for name in trial.survivors if (why := known.reason(trial.rule, name))}
+def result_of(trial: Trial, known: Equivalents, earlier: Result | None = None) -> Result:
+    """A trial with what is known of its survivors, joined to an ``earlier`` one that had left them."""
+    before = earlier or Result(trial.rule, {}, [], {}, [])
+    settled = {*trial.noticed, *trial.survivors, *trial.refused}
+    survivors = [
+        *trial.survivors,
+        *(name for name in (*before.missed, *before.equivalent) if name not in settled),
+    ]
+    alike = {name: why for name in survivors if (why := known.reason(trial.rule, name))}
     return Result(
         trial.rule,
-        (earlier.noticed if earlier is not None else {}) | trial.noticed,
-        [name for name in trial.survivors if name not in alike],
+        before.noticed | trial.noticed,
+        [name for name in survivors if name not in alike],
         alike,
-        trial.refused,
+        [*before.refused, *trial.refused],
     )
 
 
