@@ -58,7 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
                 names = random.Random(asked.seed).sample(names, asked.most)
             earlier = before.get(rule.id)
             if earlier is not None:
-                names = [name for name in names if name in earlier.left(known)]
+                earlier = earlier.of(names)
+                names = [name for name in names if name not in earlier.settled(known)]
             trial = share_out(pool, asked.workers, rule, names)
             result = result_of(trial, known, earlier)
             for line in result.lines():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,9 +26,20 @@ class Result:
         """How many count."""
         return len(self.noticed) + len(self.missed)
 
-    def left(self, known: Equivalents) -> list[str]:
-        """Those that no test noticed, and of which nobody says why."""
-        return [name for name in (*self.missed, *self.equivalent) if not known.reason(self.rule, name)]
+    def of(self, names: Collection[str]) -> Result:
+        """What is said of these mutants: the rule may have changed since."""
+        return Result(
+            self.rule,
+            {name: tests for name, tests in self.noticed.items() if name in names},
+            [name for name in self.missed if name in names],
+            {name: why for name, why in self.equivalent.items() if name in names},
+            [name for name in self.refused if name in names],
+        )
+
+    def settled(self, known: Equivalents) -> set[str]:
+        """Those that need not be tried again: noticed, of known reason, or beyond the engine."""
+        alike = (name for name in (*self.missed, *self.equivalent) if known.reason(self.rule, name))
+        return {*self.noticed, *self.refused, *alike}
 
     def lines(self) -> list[str]:
         """The share, and each mutant that no test notices."""

@@ -106,7 +106,8 @@ def test_survivors_that_are_tried_again_are_joined_to_what_was_noticed(tmp_path:
     assert (first.judged, first.missed, list(first.equivalent)) == (2, ["without `c`"], ["without `b`"])
     write_results(tmp_path / "results.json", [first])
     held = read_results(tmp_path / "results.json")["r"]
-    assert held == first and held.left(known) == ["without `c`"]
+    assert held == first and held.settled(known) == {"without `a`", "without `b`", "without `d`"}
+    assert held.of(["without `b`"]) == Result("r", {}, [], {"without `b`": "It says a again."}, [])
     again = result_of(Trial("r", {"without `c`": ["two"]}, [], []), known, held)
     assert again == Result(
         "r",
