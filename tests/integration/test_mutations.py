@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from mutations.equivalent import read_equivalents
-from mutations.trial import attempt
+from mutations.trial import attempt, variants
+from mutations.workers import opened, share_out
 
 from trueline.monitor.engine.load import load_rule
 from trueline.monitor.store.client import Store
@@ -75,6 +76,15 @@ def test_what_no_test_looks_at_survives(store: Store, tmp_path: Path) -> None:
     assert noticed["params, least: halved"] == ["one"]
     # Only the order of arrival tells.
     assert "query, result: without `received_at >= {start: DateTime64(3)}`" in noticed
+
+
+def test_two_processes_say_the_same(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "unfinished.yaml"
+    path.write_text(RULE, encoding="utf-8")
+    rule = load_rule(path)
+    alone = attempt(rule, store)
+    with opened(2) as pool:
+        assert share_out(pool, 2, rule, [one.name for one in variants(rule)]) == alone
 
 
 @pytest.mark.nightly

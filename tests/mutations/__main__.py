@@ -8,10 +8,8 @@ none does. ``equivalent.yaml`` names mutants that mean the same as the rule, eac
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
-import tempfile
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -19,13 +17,12 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(TESTS), *(path for path in sys.path if Path(path or ".").resolve() != TESTS / "mutations")]
 
 from mutations.equivalent import read_equivalents  # noqa: E402
-from mutations.trial import attempt, variants  # noqa: E402
+from mutations.report import Result, read_results, result_of, write_results  # noqa: E402
+from mutations.trial import variants  # noqa: E402
+from mutations.workers import opened, share_out  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 from trueline.monitor.engine.load import load_rules  # noqa: E402
-from trueline.monitor.settings import StoreSettings  # noqa: E402
-from trueline.monitor.store.client import open_store  # noqa: E402
-from trueline.monitor.store.migrate import migrate  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,6 +32,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--most", type=int, help="of each rule only so many mutants, by chance")
     parser.add_argument("--seed", type=int, default=1, help="which ones (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    parser.add_argument(
+        "--again",
+        type=Path,
+        metavar="FILE",
+        help="of such results, try only what no test had noticed, and join",
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     asked = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     rules = {
@@ -45,53 +49,31 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := sorted(set(asked.rule) - set(rules)):
         parser.error(f"there is no rule {unknown[0]}")
     known = read_equivalents()
-    results: list[dict[str, object]] = []
-    left = all_noticed = all_judged = 0
-    with tempfile.TemporaryDirectory(prefix="trueline-mutations-") as folder:
-        store = open_store(StoreSettings(data_dir=Path(folder)))
-        try:
-            migrate(store)
-            for rule in rules.values():
-                chosen = variants(rule)
-                if asked.most is not None and len(chosen) > asked.most:
-                    chosen = random.Random(asked.seed).sample(chosen, asked.most)
-                trial = attempt(rule, store, chosen, console.print)
-                alike = {name: why for name in trial.survivors if (why := known.reason(rule.id, name))}
-                missed = [name for name in trial.survivors if name not in alike]
-                judged = len(trial.noticed) + len(missed)
-                share = len(trial.noticed) / judged if judged else 1.0
-                console.print(
-                    f"{rule.id}: {len(trial.noticed)} of {judged} noticed ({share:.1%}); "
-                    f"{len(alike)} mean the same, {len(trial.refused)} cannot be run"
-                )
-                left += len(missed)
-                all_noticed += len(trial.noticed)
-                all_judged += judged
-                for name in missed:
-                    console.print(f"  not noticed: {name}", markup=False)
-                if asked.most is None:
-                    for name in known.unused(rule.id, trial.survivors):
-                        console.print(f"  equivalent.yaml: no such survivor: {name}", markup=False)
-                results.append(
-                    {
-                        "rule": rule.id,
-                        "noticed": len(trial.noticed),
-                        "judged": judged,
-                        "share": round(share, 4),
-                        "missed": missed,
-                        "equivalent": alike,
-                        "refused": trial.refused,
-                    }
-                )
-        finally:
-            store.close()
-    if all_judged:
-        console.print(f"all: {all_noticed} of {all_judged} noticed ({all_noticed / all_judged:.1%})")
-    if asked.json:
-        asked.json.write_text(
-            json.dumps({"rules": results, "noticed": all_noticed, "judged": all_judged}, indent=2) + "\n"
-        )
-    return 1 if left else 0
+    before = read_results(asked.again) if asked.again else {}
+    results: list[Result] = []
+    with opened(asked.workers) as pool:
+        for rule in rules.values():
+            names = [one.name for one in variants(rule)]
+            if asked.most is not None and len(names) > asked.most:
+                names = random.Random(asked.seed).sample(names, asked.most)
+            earlier = before.get(rule.id)
+            if earlier is not None:
+                earlier = earlier.of(names)
+                names = [name for name in names if name not in earlier.settled(known)]
+            trial = share_out(pool, asked.workers, rule, names)
+            result = result_of(trial, known, earlier)
+            for line in result.lines():
+                console.print(line, markup=False)
+            if asked.most is None and earlier is None:
+                for name in known.unused(rule.id, trial.survivors):
+                    console.print(f"  equivalent.yaml: no such survivor: {name}", markup=False)
+            results.append(result)
+            if asked.json:
+                write_results(asked.json, results)
+    noticed, of = sum(len(one.noticed) for one in results), sum(one.judged for one in results)
+    if of:
+        console.print(f"all: {noticed} of {of} noticed ({noticed / of:.1%})")
+    return 1 if any(one.missed for one in results) else 0
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ Inserting rows and planning queries cost more than running them, so all mutants 
 mutant is asked once, over one window with all arrivals, as after a pause of the monitor; a test that the
 rule passes so and its mutant does not has noticed it. The mutants that are left then play, as they would
 happen, the tests in which it matters when rows arrive: those that name an arrival (``received``), and those
-that the rule does not pass over one window.
+that the rule does not pass over one window. There a mutant is done with at its first finding too many, and
+what the engine has answered to the same question in the same window is not asked again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -35,7 +36,7 @@ from trueline.monitor.store.client import Limits, Store
 
 PATIENT = Limits(seconds=60)
 Findings = dict[tuple[str, ...], Row]
-#: What triggers found in one window, by their SQL and parameters.
+#: What was found in one window, by SQL and parameters: many mutants share a trigger, or its candidates.
 Asked = dict[tuple[str, str], list[Row]]
 
 
@@ -90,12 +91,7 @@ def _other_values(kind: str, value: Any) -> Iterable[tuple[str, Any]]:
                 yield words, other
 
 
-def attempt(
-    rule: Rule,
-    store: Store,
-    chosen: Sequence[Variant] | None = None,
-    told: Callable[[str], None] = lambda line: None,
-) -> Trial:
+def attempt(rule: Rule, store: Store, chosen: Sequence[Variant] | None = None) -> Trial:
     """Let a rule's tests look at mutants of it, all of them unless some are ``chosen``."""
     trials = list(variants(rule) if chosen is None else chosen)
     now = datetime.now(UTC)
@@ -107,7 +103,6 @@ def attempt(
         _clear(store)
         rows = [row for number in numbers for row in arriving[number]]
         later |= _all_at_once(rule, store, _left(trials), numbers, rows, now)
-    told(f"{rule.id}: {len(trials)} mutants, {len(_left(trials))} left after one window")
     for numbers in played_together(rule, sorted(later)) if later else []:
         _clear(store)
         rows = [row for number in numbers for row in arriving[number]]
@@ -182,28 +177,42 @@ def _as_it_happens(
         asked: Asked = {}
         for one in (original, *_left(trials)):
             _ask(rule, store, one, bounds, asked)
+        for one in _left(trials):
+            for number in _too_many(rule, one, numbers):
+                one.noticed_by.add(rule.definition.tests[number].name)
     wrong = _failed(rule, original, numbers)
     assert not wrong, f"tests of {rule.id} fail as it is: {wrong}"
-    for one in trials:
+    for one in _left(trials):
         for number in _failed(rule, one, numbers):
             one.noticed_by.add(rule.definition.tests[number].name)
 
 
 def _ask(rule: Rule, store: Store, one: Variant, bounds: Mapping[str, Any], asked: Asked) -> None:
-    """Evaluate one window, as the engine does; what triggers find is asked for once."""
+    """Evaluate one window, as the engine does; the same question is asked once."""
     bound = {**one.params, **bounds}
+
+    def answer(sql: str) -> list[Row]:
+        key = (sql, repr(bound))
+        if key not in asked:
+            asked[key] = store.query_read_only(sql, bound, PATIENT).dicts()
+        return asked[key]
+
     try:
         if one.trigger is not None:
-            key = (one.trigger, repr(one.params))
-            if key not in asked:
-                asked[key] = store.query_read_only(one.trigger, bound, PATIENT).dicts()
-            if not asked[key]:
+            found = answer(one.trigger)
+            if not found:
                 return
-            bound |= candidates(rule, asked[key])
-        for row in store.query_read_only(one.query, bound, PATIENT).dicts():
+            bound |= candidates(rule, found)
+        for row in answer(one.query):
             one.found[group_of(rule, row)] = dict(row)
     except (TruelineError, KeyError) as error:
         one.refused = str(error).partition("\n")[0][:200]
+
+
+def _too_many(rule: Rule, one: Variant, numbers: Sequence[int]) -> set[int]:
+    """Numbers of the tests that cannot pass any more: a finding is never taken back."""
+    found = by_test(rule, one.found.values(), numbers)
+    return {number for number in numbers if len(found[number]) > len(rule.definition.tests[number].expect)}
 
 
 def _failed(rule: Rule, one: Variant, numbers: Sequence[int]) -> set[int]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mutations.equivalent import fits, read_equivalents
+from mutations.equivalent import Equivalents, fits, read_equivalents
 from mutations.mutants import mutants
+from mutations.report import Result, read_results, result_of, write_results
+from mutations.trial import Trial
 
 from trueline.monitor.engine.load import load_rule
 
@@ -94,3 +96,24 @@ def test_equivalents_are_found_by_name_and_old_ones_are_told() -> None:
     assert not fits("b*", "abc")
     for rule in known.patterns:
         assert rule == "all" or known.unused(rule, []) == list(known.patterns[rule])
+
+
+def test_survivors_that_are_tried_again_are_joined_to_what_was_noticed(tmp_path: Path) -> None:
+    known = Equivalents({"r": {"without `b`": "It says a again."}})
+    first = result_of(
+        Trial("r", {"without `a`": ["one"]}, ["without `b`", "without `c`"], ["without `d`"]), known
+    )
+    assert (first.judged, first.missed, list(first.equivalent)) == (2, ["without `c`"], ["without `b`"])
+    write_results(tmp_path / "results.json", [first])
+    held = read_results(tmp_path / "results.json")["r"]
+    assert held == first and held.settled(known) == {"without `a`", "without `b`", "without `d`"}
+    assert held.of(["without `b`"]) == Result("r", {}, [], {"without `b`": "It says a again."}, [])
+    again = result_of(Trial("r", {"without `c`": ["two"]}, [], []), known, held)
+    assert again == Result(
+        "r",
+        {"without `a`": ["one"], "without `c`": ["two"]},
+        [],
+        {"without `b`": "It says a again."},
+        ["without `d`"],
+    )
+    assert again.lines() == ["r: 2 of 2 noticed (100.0%); 1 mean the same, 1 cannot be run"]
