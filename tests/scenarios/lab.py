@@ -69,7 +69,9 @@ def run(
     """
     with _folder(keep=keep) as folder, ExitStack() as stack:
         progress("", "starting the monitor")
-        monitor = stack.enter_context(Monitor(folder, experimental([*scenarios, *replayed])))
+        chosen = [*scenarios, *replayed]
+        declared = [one.declarations for one in chosen if one.declares]
+        monitor = stack.enter_context(Monitor(folder, experimental(chosen), declared))
         forwarder = stack.enter_context(Forwarder(monitor.url))
         played = _replay(monitor, replayed)
         if scenarios:
