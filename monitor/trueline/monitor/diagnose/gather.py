@@ -1,4 +1,4 @@
-"""From the store's rows to facts. The only part of the diagnosis that reads anything."""
+"""From the store's rows to facts. With `lineage`, the only part of the diagnosis that reads anything."""
 
 from __future__ import annotations
 
