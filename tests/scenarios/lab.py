@@ -32,6 +32,9 @@ JUDGEMENT = 90.0
 #: Scenarios that are played at a time: most of their time is waiting.
 TOGETHER = 4
 RECORDED = Path(__file__).with_name("recorded")
+#: Rules that compare some of the identities of a busy moment, each time others. What is replayed is a single
+#: moment of hundreds of applications, which comes only once.
+SAMPLING = ("env_split", "key_mismatch", "identity_encoding_drift", "dual_writer", "stale_summary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,10 @@ def run(
     """
     with _folder(keep=keep) as folder, ExitStack() as stack:
         progress("", "starting the monitor")
-        monitor = stack.enter_context(Monitor(folder, experimental([*scenarios, *replayed])))
+        chosen = [*scenarios, *replayed]
+        declared = [one.declarations for one in chosen if one.declares]
+        unsampled = SAMPLING if replayed else ()
+        monitor = stack.enter_context(Monitor(folder, experimental(chosen), declared, unsampled))
         forwarder = stack.enter_context(Forwarder(monitor.url))
         played = _replay(monitor, replayed)
         if scenarios:

@@ -24,17 +24,31 @@ class Monitor:
     """``trueline serve`` as a process, from the beginning of the block to its end; ``url`` says where.
 
     ``asked_for`` are experimental rules that are switched on, as people do it: by a file among their own
-    rules.
+    rules; ``unsampled`` are rules that are to judge all identities of a busy moment and not some of them.
+    ``declared`` are contents of files of declarations, one an application.
     """
 
-    def __init__(self, folder: Path, asked_for: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        asked_for: Collection[str] = (),
+        declared: Collection[str] = (),
+        unsampled: Collection[str] = (),
+    ) -> None:
         rules = folder / "rules"
         rules.mkdir()
-        for rule in asked_for:
-            (rules / f"{rule}.yaml").write_text(f"override: {rule}\nreason: it is on trial\nenabled: true\n")
+        for rule in {*asked_for, *unsampled}:
+            changed = "enabled: true\n" if rule in asked_for else ""
+            changed += "params: {most_identities: 10000}\n" if rule in unsampled else ""
+            (rules / f"{rule}.yaml").write_text(f"override: {rule}\nreason: it is on trial\n{changed}")
+        files = [DECLARATIONS]
+        for number, content in enumerate(declared):
+            files.append(folder / f"declared-{number}.yaml")
+            files[-1].write_text(content)
         self._process = MonitorProcess(
             folder / "store",
-            *("--rules", str(rules), "--config", str(DECLARATIONS)),
+            *("--rules", str(rules)),
+            *(word for file in files for word in ("--config", str(file))),
             environment={"TRUELINE_HASH_SECRET": SECRET, "TRUELINE_LOG_LEVEL": "warning"},
         )
         self.url = self._process.url

@@ -53,7 +53,7 @@ class Scenario:
     ``expected`` is empty for a benign twin. ``also`` are rules whose findings follow from the same cause
     and are no mistake; they are not waited for. ``verdict`` is what the diagnosis of the one whom the play
     returns must say; None: nobody is asked about. ``first`` is the rule that must stand first in the one
-    incident.
+    incident. ``declares`` is what the owner says in trueline.yaml, without its head.
     """
 
     name: str
@@ -66,11 +66,17 @@ class Scenario:
     verdict: str | None
     first: str | None
     play: Play
+    declares: str = ""
 
     @property
     def application(self) -> str:
         """Its service.namespace, and what its environments begin with. No other scenario has it."""
         return self.name.replace("/", "-").replace("[", "-").replace("]", "")
+
+    @property
+    def declarations(self) -> str:
+        """Its trueline.yaml, which services and monitor both read; empty: it has none."""
+        return f"version: 1\napplication: {self.application}\n{self.declares}" if self.declares else ""
 
     @property
     def kind(self) -> str:
@@ -81,13 +87,14 @@ class Scenario:
 class Book:
     """The scenarios of one incident. ``about`` is its rule, or the write-up; ``verdict`` what diagnoses say.
 
-    Decorated is a function of a stage that plays the scenario and returns who is affected. Its docstring's
-    first line is the title.
+    ``declares`` is what stands in their trueline.yaml; a scenario's own goes before it. Decorated is a
+    function of a stage that plays the scenario and returns who is affected. Its docstring's first line is the
+    title.
     """
 
-    def __init__(self, about: str, *, verdict: str | None) -> None:
+    def __init__(self, about: str, *, verdict: str | None, declares: str = "") -> None:
         self.about = about
-        self._verdict = verdict
+        self._verdict, self._declares = verdict, declares
         self.scenarios: list[Scenario] = []
 
     def variant(
@@ -100,11 +107,12 @@ class Book:
         tells: Sequence[str] = (),
         also: Sequence[str] = (),
         verdict: str | None = "",
+        declares: str | None = None,
     ) -> Callable[[Play], Play]:
         """It goes wrong. Without ``expected``: one finding of the rule that this book is about."""
         wanted = expected or (Expected(self.about, group or {}, services, versions, tells),)
         said = self._verdict if verdict == "" else verdict
-        return self._enter(on, wanted, also, said, "")
+        return self._enter(on, wanted, also, said, "", declares)
 
     def twin(
         self,
@@ -113,9 +121,10 @@ class Book:
         on: Sequence[str] = (POSTGRESQL,),
         also: Sequence[str] = (),
         verdict: str | None = "healthy",
+        declares: str | None = None,
     ) -> Callable[[Play], Play]:
         """It looks alike and is none, and ``why``."""
-        return self._enter(on, (), also, verdict, why)
+        return self._enter(on, (), also, verdict, why, declares)
 
     def _enter(
         self,
@@ -124,6 +133,7 @@ class Book:
         also: Sequence[str],
         verdict: str | None,
         why: str,
+        declares: str | None,
     ) -> Callable[[Play], Play]:
         assert verdict is None or verdict in VERDICTS, verdict
         assert set(on) <= set(BOTH), on
@@ -144,6 +154,7 @@ class Book:
                         verdict=verdict,
                         first=expected[0].rule if expected else None,
                         play=play,
+                        declares=self._declares if declares is None else declares,
                     )
                 )
             return play

@@ -143,6 +143,8 @@ class Stage:
         self._processes: list[Process] = []
         self._runs = 0
         self._declared = ""
+        if scenario.declares:
+            self.declare(scenario.declarations)
         # Ids as a chat platform hands them out: other ones in each scenario, the same in each run.
         self._next_user = 4_000_000_000_000_000 + zlib.crc32(scenario.name.encode()) * 10_000
 

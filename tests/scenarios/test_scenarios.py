@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from scenarios.catalogue import all_scenarios, available, choose
 from scenarios.judge import Result
 from scenarios.lab import RECORDED, recording_of, run
 from scenarios.scenario import Scenario
+
+from trueline.instrumentation.declarations.reading import load
 
 SCENARIOS, _ = available(all_scenarios())
 LIVE = "env_split/worker_with_last_years_url[sqlite]"
@@ -53,6 +56,17 @@ def test_what_was_recorded_is_judged_as_it_was() -> None:
 @pytest.mark.nightly
 def test_every_recorded_diagnosis() -> None:
     assert not wrong(run((), quiet, replayed=[one for one in SCENARIOS if recording_of(one).exists()]))
+
+
+def test_what_owners_declare_can_be_read(tmp_path: Path) -> None:
+    """By services, which would go on without it, and by the monitor, which would not start."""
+    declaring = [one for one in SCENARIOS if one.declares]
+    assert declaring
+    for one in declaring:
+        (tmp_path / "trueline.yaml").write_text(one.declarations)
+        declared = load(tmp_path / "trueline.yaml")
+        assert declared.application == one.application
+        assert declared.lineage or declared.counterparts or declared.columns, one.name
 
 
 def test_recordings_belong_to_scenarios_and_are_small() -> None:

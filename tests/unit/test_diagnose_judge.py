@@ -121,6 +121,50 @@ CASES: list[tuple[str, Facts, str, str]] = [
         "",
     ),
     ("read by another key, and found", facts(write(9), read(5, **BY_HASH, rows=3)), "healthy", ""),
+    (
+        "read by another key, which the last row was given afterwards",
+        facts(
+            write(90, **BY_HASH),
+            write(9),
+            write(8, **BY_HASH, operation="UPDATE"),
+            read(5, **BY_HASH, rows=2),
+        ),
+        "healthy",
+        "",
+    ),
+    (
+        "the row was given the key afterwards, and rows are not told",
+        facts(write(9), write(8, **BY_HASH, operation="UPDATE"), read(5, **BY_HASH, rows=None)),
+        "healthy",
+        "",
+    ),
+    (
+        "another writer stopped before",
+        facts(write(90, service="api", operation="INSERT", **BY_HASH), write(50), write(9), read(5)),
+        "healthy",
+        "",
+    ),
+    (
+        "another writer's rows have both keys",
+        facts(
+            write(90),
+            write(50, service="api", operation="INSERT", columns=ID + HASH, encodings=("raw", "sha256")),
+            write(9),
+            read(5),
+        ),
+        "healthy",
+        "",
+    ),
+    (
+        "read by a key of another meaning, and found",
+        facts(
+            write(90, columns=("expenses.payer_id",), encodings=("integer",)),
+            write(9),
+            read(5, columns=("expenses.payer_id",), encodings=("integer",), rows=1),
+        ),
+        "healthy",
+        "",
+    ),
     ("read by primary key", facts(write(9), read(5, columns=(), encodings=())), "healthy", ""),
     ("a physical replica", facts(write(9), read(5, place=REPLICA)), "healthy", ""),
     (
@@ -171,6 +215,23 @@ CASES: list[tuple[str, Facts, str, str]] = [
     (
         "the summary was rebuilt",
         facts(write(900), write(890, table="summaries"), read(5, table="summaries"), lineage=[DERIVED]),
+        "healthy",
+        "",
+    ),
+    (
+        "the summary was made by a statement that names nobody",
+        facts(
+            write(900),
+            write(2000, table="summaries"),
+            read(5, table="summaries"),
+            lineage=[replace(DERIVED, made_for_all=ago(600))],
+        ),
+        "healthy",
+        "",
+    ),
+    (
+        "found nothing, and made it",
+        facts(read(9, rows=0, trace_id="t", service="web"), write(8, trace_id="t"), read(5)),
         "healthy",
         "",
     ),
@@ -239,6 +300,24 @@ CASES: list[tuple[str, Facts, str, str]] = [
         facts(write(9, **BY_HASH), read(5, columns=HASH, encodings=("sha256/32",), rows=0)),
         "keys",
         "",
+    ),
+    (
+        "the key has changed, and old rows are found",
+        facts(write(90, **BY_HASH), write(9, columns=HASH), read(5, **BY_HASH, rows=1)),
+        "keys",
+        "reads it by user_id_hash (sha256) and finds older rows only",
+    ),
+    (
+        "two writers, and one's rows are found",
+        facts(write(90, service="api", **BY_HASH), write(9), read(5, **BY_HASH, rows=1)),
+        "keys",
+        "finds older rows only",
+    ),
+    (
+        "another writer in between",
+        facts(write(90), write(50, service="api", operation="INSERT", **BY_HASH), write(9), read(5)),
+        "keys",
+        "by api 1.4 and under user_id (integer) by web 1.4; worker 1.4 reads it by user_id (integer)",
     ),
     (
         "another column, rows untold",
@@ -323,7 +402,30 @@ CASES: list[tuple[str, Facts, str, str]] = [
         "cache",
         "since before",
     ),
+    (
+        "the summary was made by a statement that names nobody, before the last write",
+        facts(
+            write(900),
+            write(2000, table="summaries"),
+            read(5, table="summaries"),
+            lineage=[replace(DERIVED, made_for_all=ago(1000))],
+        ),
+        "cache",
+        "",
+    ),
+    (
+        "a lineage that was learned",
+        facts(write(900), read(5, table="summaries"), lineage=[replace(DERIVED, learned=True)]),
+        "cache",
+        "which it is made from (learned)",
+    ),
     # -- cannot tell
+    (
+        "the summary is filled out of sight",
+        facts(write(900), read(5, table="summaries"), lineage=[replace(DERIVED, unseen_writer=True)]),
+        "cannot_tell",
+        "",
+    ),
     ("nothing at all", facts(), "cannot_tell", "No statement touched this identity"),
     ("no telemetry", facts(gaps=Gaps()), "cannot_tell", "No service has sent any database statement"),
     ("another secret", facts(gaps=Gaps(services=("web",), key_ids=("k2",))), "cannot_tell", "key id k2"),

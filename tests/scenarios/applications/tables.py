@@ -75,6 +75,18 @@ class Drop(Base):
     photos: Mapped[int] = mapped_column(Integer, default=0)
 
 
+class QualityCheck(Base):
+    """What somebody has to look at: one for each drop, and one for each photo."""
+
+    __tablename__ = "quality_checks"
+    __table_args__ = (UniqueConstraint("photo", name="quality_checks_photo_key"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    drop_number: Mapped[str] = mapped_column(String(40), index=True)
+    photo: Mapped[str | None] = mapped_column(String(60))
+    state: Mapped[str] = mapped_column(String(20), default="open")
+
+
 class Person(Base):
     """Whom the second system of the onboarding numbers by itself."""
 

@@ -77,6 +77,15 @@ def summary_through_a_second_engine(stage: Stage) -> str:
     return user
 
 
+@book.variant(
+    on=BOTH, group=EXPENSES, services=("web",), tells=("same variable `DATABASE_URL`, which has a different",)
+)
+def two_instances_of_one_service(stage: Stage) -> str:
+    """One service runs twice; one of the two still has the old URL, and answers for both."""
+    stores = stage.deploy("flask", stage.database("main"))
+    return lost_summary(stage, stores, stage.deploy("flask", stage.database("old")))
+
+
 @book.variant(group=EXPENSES, services=("web", "worker"))
 def writer_under_zero_code(stage: Stage) -> str:
     """The web process has no line of telemetry in it: it runs under opentelemetry-instrument."""

@@ -124,12 +124,19 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A declared lineage: ``table`` is made from ``sources``, at most ``within`` behind them."""
+    """A lineage: ``table`` is made from ``sources``, at most ``within`` behind them.
+
+    ``learned``: a rule found it out, nobody declared it. ``made_for_all``: when a statement that does not say
+    for whom wrote it last. ``unseen_writer``: it was read, and no statement of anybody wrote it lately.
+    """
 
     table: str
     sources: tuple[str, ...]
     within: timedelta
     filled_by: str = "application"
+    learned: bool = False
+    made_for_all: datetime | None = None
+    unseen_writer: bool = False
 
 
 @dataclass(frozen=True, slots=True)

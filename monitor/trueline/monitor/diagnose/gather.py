@@ -1,4 +1,4 @@
-"""From the store's rows to facts. The only part of the diagnosis that reads anything."""
+"""From the store's rows to facts. With `lineage`, the only part of the diagnosis that reads anything."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from trueline.monitor.diagnose.facts import Access, Derived, Facts, Gaps, OthersRead, Place, Process, Writer
+from trueline.monitor.diagnose.facts import Access, Facts, Gaps, OthersRead, Place, Process, Writer
+from trueline.monitor.diagnose.lineage import derived_tables
 from trueline.monitor.store.client import Store
 from trueline.monitor.store.identities import Span, Uses, committed_messages, read_uses
 from trueline.monitor.store.surroundings import (
@@ -36,7 +37,14 @@ def gather(store: Store, span: Span, now: datetime, key_id: str) -> Facts:
         since=span.since,
         accesses=accesses,
         processes=processes_of(read_processes(store, span.environment, applications)),
-        lineage=[_derived(row) for row in declared if row["kind"] == "lineage"],
+        lineage=derived_tables(
+            store,
+            [row for row in declared if row["kind"] == "lineage"],
+            accesses,
+            span.environment,
+            applications,
+            lately,
+        ),
         aliases=[frozenset(row["words"]) for row in declared if row["kind"] == "database"],
         others=_others(store, accesses, span.environment, applications, lately),
         writers=_writers(store, accesses, span.environment, applications, lately),
@@ -163,15 +171,6 @@ def _without_repetitions(accesses: Sequence[Access], known: Collection[tuple[str
         else one
         for one in accesses
     ]
-
-
-def _derived(row: Mapping[str, Any]) -> Derived:
-    return Derived(
-        table=row["name"],
-        sources=tuple(row["tables"]),
-        within=timedelta(seconds=row["seconds"]),
-        filled_by=row["words"][0] if row["words"] else "application",
-    )
 
 
 def _others(

@@ -10,12 +10,12 @@ from trueline.monitor.diagnose.checks.timing import span
 from trueline.monitor.diagnose.facts import Derived, Facts
 
 _QUESTION: Final = "is the summary as new as its source?"
-#: How far a derived table may be behind where the declaration does not say.
-DEFAULT_WITHIN: Final = timedelta(seconds=60)
+#: How far a derived table may be behind where nothing is declared, as in the rule stale_summary.
+DEFAULT_WITHIN: Final = timedelta(minutes=5)
 
 
 def cache(facts: Facts) -> Check:
-    """For each declared lineage, compare the last committed writes of source and derived table."""
+    """For each derived table, compare the last committed writes of source and derived table."""
     if not facts.lineage:
         return Check(
             "cache",
@@ -60,6 +60,29 @@ def _one(facts: Facts, derived: Derived) -> Check:
             f"{span(rebuilt.ended - source.ended)} after {source.table}.",
             (seen(source), seen(rebuilt)),
         )
+    if derived.made_for_all is not None and derived.made_for_all >= source.ended:
+        return Check(
+            "cache",
+            _QUESTION,
+            Status.OK,
+            f"Yes: {derived.table} was written at {moment(derived.made_for_all)}, "
+            f"{span(derived.made_for_all - source.ended)} after {source.table}, by a statement that does not "
+            "say for whom.",
+            (seen(source),),
+        )
+    if derived.unseen_writer:
+        return Check(
+            "cache",
+            _QUESTION,
+            Status.UNKNOWN,
+            f"No statement that writes {derived.table} was seen in a day: something that sends no telemetry "
+            "fills it (a trigger, a materialized view), or nothing does.",
+            (seen(source),),
+            (
+                f"look at the newest row of {derived.table} for this identity",
+                "say in trueline.yaml what fills it (`filled_by`)",
+            ),
+        )
     lag = facts.now - source.ended
     if lag <= within:
         return Check(
@@ -71,12 +94,13 @@ def _one(facts: Facts, derived: Derived) -> Check:
             (seen(source),),
             ("look again when that time is over",),
         )
+    made_from = f"{source.table}, which it is made from{' (learned)' if derived.learned else ''},"
     last = f"since {moment(rebuilt.ended)}" if rebuilt else f"since before {moment(facts.since)}"
     return Check(
         "cache",
         _QUESTION,
         Status.FAULT,
-        f"{derived.table} was not rebuilt {last}, though {source.table}, which it is made from, was written "
+        f"{derived.table} was not rebuilt {last}, though {made_from} was written "
         f"at {moment(source.ended)} by {source.who}: {span(lag)} behind, {span(within)} allowed.",
         (seen(source), *((seen(rebuilt),) if rebuilt else ())),
         (f"run what rebuilds {derived.table}, and find out why it did not run", FOLLOW),

@@ -65,7 +65,10 @@ def _judge(written: Access, read: Access) -> Check | None:
         return Check("timing", _QUESTION, Status.OK, "")
     known = min(written.at, written.accepted_at) if written.accepted_at else written.at
     related = bool(written.accepted_at and written.accepted_at <= read.at) or (
-        bool(read.trace_id) and read.trace_id == written.trace_id
+        # What a reader writes itself afterwards, because it found nothing, it was not to find.
+        bool(read.trace_id)
+        and read.trace_id == written.trace_id
+        and (read.at >= written.at or read.service != written.service)
     )
     if not related and read.at < known:
         return None
