@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import httpx2
 import pytest
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from openai import APITimeoutError, OpenAI
+from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor, HTTPXClientInstrumentor
 from sqlalchemy import Engine, create_engine, insert
 from support.matrix import Base, Expense
 from support.model_server import ModelServer, model_server
@@ -131,3 +133,27 @@ def test_a_call_that_outlives_the_transaction_is_told(engine: Engine, recorder: 
 def test_hosts_are_checked() -> None:
     with pytest.raises(ConfigurationError, match=r"ai_hosts.*'http://models' is no host: write host"):
         instrument(ai_hosts=["http://models"])
+
+
+def test_the_library_that_openais_client_uses_now_is_seen(
+    engine: Engine, recorder: Recorder, models: ModelServer
+) -> None:
+    """Its release 3 left httpx for httpx2, which has an instrumentation of its own."""
+    client = OpenAI(base_url=f"{models.url}/v1", api_key="a key", timeout=0.3, max_retries=0)
+
+    def handle() -> None:
+        with engine.begin() as connection:
+            connection.execute(insert(Expense).values(user_id="7"))
+            client.chat.completions.create(model="is-silent", messages=[{"role": "user", "content": "x"}])
+
+    assert isinstance(client._client, httpx2.Client), "the other instrumentation would be enough"
+    HTTPX2ClientInstrumentor().instrument(tracer_provider=recorder.provider)
+    try:
+        with pytest.raises(APITimeoutError):
+            handle()
+    finally:
+        HTTPX2ClientInstrumentor().uninstrument()
+    (transaction,) = recorder.transactions()
+    assert transaction[semconv.TRANSACTION_AI_CALLS] == 1
+    assert transaction[semconv.TRANSACTION_AI_PROBLEMS] == ("timeout",)
+    assert transaction[semconv.TRANSACTION_AI_WAIT] >= 250

@@ -95,3 +95,52 @@ def test_a_refused_row_that_the_code_then_looked_up_is_there(
     statements: list[dict[str, Any]] = [stored, {**READ, "rows": 1}, REFUSED, LOOKED_UP | changes]
     insert_telemetry(store, statements=statements, transactions=[around])
     assert verdict(store) is expected
+
+
+WRITTEN = {
+    **{"at": "-40s", "write": "expenses", "ids": ["expenses.user_id set integer user:u1"], "rows": 1},
+    **{"trace": "t1", "transaction": "x1", "service": "web"},
+}
+COMMITTED = {"at": "-40s", "ms": 4000, "trace": "t1", "transaction": "x1", "writes": 1, "service": "web"}
+ANSWERED = {"at": "-41s", "trace": "t1", "span_kind": "server", "service": "web", "http_status": 200}
+
+
+@pytest.mark.parametrize(
+    ("answered_after_ms", "expected"),
+    [(2000, Verdict.TIMING), (4000, Verdict.CANNOT_TELL), (5500, Verdict.CANNOT_TELL)],
+)
+def test_who_reads_before_the_commit_may_have_been_told_that_it_is_there(
+    store: Store, answered_after_ms: int, expected: Verdict
+) -> None:
+    """Written after 1 s, read after 3 s, committed after 5 s."""
+    insert_telemetry(
+        store,
+        statements=[WRITTEN, {**READ, "at": "-38s", "rows": 0, "service": "web", "trace": "t2"}],
+        transactions=[COMMITTED],
+        entries=[{**ANSWERED, "ms": answered_after_ms}],
+    )
+    assert verdict(store) is expected
+
+
+@pytest.mark.parametrize(
+    ("level", "began", "system", "expected"),
+    [
+        ("REPEATABLE READ", "-39s", "postgresql", Verdict.TIMING),
+        ("REPEATABLE READ", "-35s", "postgresql", Verdict.HEALTHY),
+        ("READ COMMITTED", "-39s", "postgresql", Verdict.HEALTHY),
+        # What it calls SERIALIZABLE says nothing of when its snapshot was taken.
+        ("SERIALIZABLE", "-39s", "sqlite", Verdict.HEALTHY),
+    ],
+)
+def test_a_transaction_that_began_before_the_commit_may_not_see_it(
+    store: Store, level: str, began: str, system: str, expected: Verdict
+) -> None:
+    """Committed 36 s ago, read 20 s ago."""
+    reading = {"trace": "t2", "transaction": "x2", "service": "worker"}
+    around = {"at": began, "ms": 25000, "writes": 1, "isolation_level": level, "db_system": system}
+    insert_telemetry(
+        store,
+        statements=[WRITTEN, {**READ, "rows": 1, **reading}],
+        transactions=[COMMITTED, {**around, **reading}],
+    )
+    assert verdict(store) is expected

@@ -24,7 +24,7 @@ from starlette.requests import Request
 from support.matrix import Base, Expense
 from support.recorder import Recorder
 
-from trueline.instrumentation import guard, runtime, semconv
+from trueline.instrumentation import ai_call, guard, runtime, semconv
 from trueline.instrumentation.frameworks import asgi, wsgi
 from trueline.instrumentation.frameworks.entry import Entry
 from trueline.instrumentation.frameworks.fastapi import bound_to
@@ -456,3 +456,35 @@ def test_wsgi_servers_whose_file_wrapper_is_a_function(recorder: Recorder) -> No
     assert list(body) == [b"sent"]
     body.close()
     assert (entry(recorder).attributes or {})[semconv.HTTP_RESPONSE_STATUS_CODE] == 200
+
+
+def entry_of_call(recorder: Recorder) -> Any:
+    (said,) = [s.attributes or {} for s in recorder.spans() if semconv.AI_ROLE in (s.attributes or {})]
+    return said[semconv.ENTRY_NAME]
+
+
+def test_flask_a_call_of_a_model_tells_of_the_route(recorder: Recorder) -> None:
+    app = flask.Flask("shop")
+
+    @app.post("/users/<user_id>/expenses")
+    def add(user_id: str) -> str:
+        with ai_call("chat"):
+            return user_id
+
+    init_app(app)
+    with app.test_client().post("/users/9/expenses") as answer:
+        assert answer.status_code == 200
+    assert entry_of_call(recorder) == entry(recorder).name == "POST /users/<user_id>/expenses"
+
+
+def test_asgi_a_call_of_a_model_tells_of_the_route(recorder: Recorder) -> None:
+    app = fastapi.FastAPI()
+
+    @app.post("/users/{user_id}/expenses")
+    async def add(user_id: str, body: dict[str, Any]) -> str:
+        with ai_call("chat"):
+            return user_id
+
+    app.add_middleware(asgi.TruelineMiddleware)
+    assert call(app, "POST", "/users/9/expenses", json={}).status_code == 200
+    assert entry_of_call(recorder) == entry(recorder).name == "POST /users/{user_id}/expenses"

@@ -2,7 +2,8 @@
 
 What a call meets is chosen by the model's name: ``answers``, ``refuses``, ``is-cut`` (a stream that ends in
 the
-middle), ``is-full`` (429), ``fails`` (500), ``is-silent`` (no answer at all), ``is-truncated``.
+middle), ``is-full`` (429), ``fails`` (500), ``is-silent`` (no answer at all), ``is-slow`` (an
+answer after SLOW seconds), ``is-truncated``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+#: Seconds that ``is-slow`` takes: longer than a write may wait unnoticed, shorter than clients wait.
+SLOW = 0.35
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -28,7 +32,10 @@ class _Handler(BaseHTTPRequestHandler):
         if model == "is-silent":
             server.over.wait(60)
             self.close_connection = True
-        elif model in ("is-full", "fails"):
+            return
+        if model == "is-slow":
+            server.over.wait(SLOW)
+        if model in ("is-full", "fails"):
             status = 429 if model == "is-full" else 500
             self._send(status, {"type": "error", "error": {"type": "trouble", "message": "later"}})
         elif asked.get("stream"):

@@ -384,6 +384,42 @@ CASES: list[tuple[str, Facts, str, str]] = [
         "2.0 s before",
     ),
     (
+        "read after an answer that came before the commit",
+        facts(write(9, ended=ago(5), accepted_at=ago(8)), read(7, rows=0)),
+        "timing",
+        "2.0 s before",
+    ),
+    (
+        "read before an answer that came before the commit",
+        facts(write(9, ended=ago(5), accepted_at=ago(6)), read(7, rows=0)),
+        "cannot_tell",
+        "nobody had been told yet",
+    ),
+    (
+        "read after the commit, in an older snapshot",
+        facts(write(9, transaction_id="w"), read(5, rows=0, transaction_id="r", snapshot_at=ago(12))),
+        "timing",
+        "in a transaction that began before it",
+    ),
+    (
+        "read after the commit, in an older snapshot, which shows older rows",
+        facts(write(9, transaction_id="w"), read(5, transaction_id="r", snapshot_at=ago(12))),
+        "timing",
+        "sees only what was there then",
+    ),
+    (
+        "read in a snapshot that was taken after the commit",
+        facts(write(9, transaction_id="w"), read(5, transaction_id="r", snapshot_at=ago(6))),
+        "healthy",
+        "",
+    ),
+    (
+        "written and read in one transaction with a snapshot",
+        facts(write(9, ended=ago(8), transaction_id="x"), read(8.5, transaction_id="x", snapshot_at=ago(10))),
+        "cannot_tell",
+        "",
+    ),
+    (
         "a replica behind",
         facts(write(9), read(8, place=REPLICA, rows=0)),
         "timing",

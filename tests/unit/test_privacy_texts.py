@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import ForeignKey, create_engine
+from sqlalchemy.exc import MissingGreenlet, StatementError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 from sqlalchemy.orm.exc import DetachedInstanceError
 
@@ -92,6 +93,12 @@ def test_a_lazy_load_without_a_session_says_of_what() -> None:
         assert parent.children
     assert description_of(caught.value) == "instance <Parent> is not bound to a session; attribute 'children'"
     assert description_of(DetachedInstanceError(WORD)) == ""
+
+
+def test_an_error_of_sqlalchemy_that_it_wraps_is_named_and_not_quoted() -> None:
+    wrapped = StatementError(WORD, f"SELECT {WORD}", {"name": WORD}, MissingGreenlet(WORD))
+    assert description_of(wrapped) == "(sqlalchemy.exc.MissingGreenlet)"
+    assert description_of(StatementError(WORD, None, None, LookupError(WORD))) == ""
 
 
 @pytest.mark.parametrize(

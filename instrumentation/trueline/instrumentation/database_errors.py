@@ -107,9 +107,13 @@ def error_facts(exception: BaseException, statement: str = "") -> ErrorFacts:
 def description_of(exception: BaseException) -> str:
     """The description of a database's error, or of a lazy load without a session.
 
+    Of what SQLAlchemy wraps of its own (``MissingGreenlet``) it is the class, in brackets as it writes it.
     "" for any other exception: its text is the application's.
     """
     kind = type(exception)
+    wrapped = type(getattr(exception, "orig", None))
+    if kind.__name__ == "StatementError" and wrapped.__module__.startswith("sqlalchemy."):
+        return f"({wrapped.__module__}.{wrapped.__qualname__})"
     if kind.__name__ == "DetachedInstanceError" and kind.__module__.startswith("sqlalchemy."):
         return _detached(str(exception)[:MAX_READ])
     for one in (exception, getattr(exception, "orig", None)):

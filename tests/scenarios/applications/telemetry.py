@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+#: OpenAI's client goes over httpx up to its release 2, and over httpx2 since.
+HTTP_CLIENTS = ("HTTPXClientInstrumentor", "HTTPX2ClientInstrumentor")
+
 
 def start() -> None:
     """Instrument this process; its settings are in the environment."""
@@ -11,6 +14,9 @@ def start() -> None:
 
     instrument(spans=os.environ.get("TRUELINE_SPANS") or None)
     if os.environ.get("AI_CLIENT") == "openai":
-        from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+        from opentelemetry.instrumentation import httpx
 
-        HTTPXClientInstrumentor().instrument()
+        for name in HTTP_CLIENTS:
+            # Older releases of this instrumentation know the older library only.
+            if hasattr(httpx, name):
+                getattr(httpx, name)().instrument()

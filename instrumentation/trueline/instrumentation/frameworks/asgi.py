@@ -139,6 +139,8 @@ class _Exchange:
 
     async def receive(self) -> Message:
         """For the application."""
+        # Whoever asks for the body has been chosen by the router: what leaves from now on is to tell of it.
+        self._route()
         return self._kept.popleft() if self._kept else await self._next()
 
     async def send(self, message: Message) -> None:
@@ -169,14 +171,22 @@ class _Exchange:
             self._body_seen = not message.get("more_body", False)
         return True
 
+    @guarded("asgi.route")
+    def _route(self) -> str | None:
+        """Name the entry by its route, if that is known already."""
+        route = getattr(self.scope.get("route"), "path", None)
+        if not isinstance(route, str):
+            return None
+        self.entry.rename(f"{self.method} {route}")
+        return route
+
     @guarded("asgi.finish")
     def finish(self, error: BaseException | None) -> None:
         """The application has done its part."""
         said: dict[str, Any] = {}
-        route = getattr(self.scope.get("route"), "path", None)
-        if isinstance(route, str):
+        route = self._route()
+        if route is not None:
             said[semconv.HTTP_ROUTE] = route
-            self.entry.rename(f"{self.method} {route}")
         if self._status:
             said[semconv.HTTP_RESPONSE_STATUS_CODE] = self._status
         if self._gone:

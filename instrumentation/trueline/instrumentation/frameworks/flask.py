@@ -12,7 +12,7 @@ import flask
 
 from trueline.instrumentation import runtime
 from trueline.instrumentation.frameworks.entry import Entry
-from trueline.instrumentation.frameworks.wsgi import TruelineMiddleware
+from trueline.instrumentation.frameworks.wsgi import ENTRY, TruelineMiddleware
 from trueline.instrumentation.guard import guarded
 
 _KEY = "trueline.bound"
@@ -32,7 +32,10 @@ def init_app(
     def begin() -> None:
         environ = flask.request.environ
         if flask.request.url_rule is not None:
-            environ["trueline.route"] = flask.request.url_rule.rule
+            route = environ["trueline.route"] = flask.request.url_rule.rule
+            around = environ.get(ENTRY)
+            if isinstance(around, Entry):
+                around.rename(f"{flask.request.method} {route}")
         if runtime.current() is None or (identity is None and message is None):
             return
         entry = Entry()

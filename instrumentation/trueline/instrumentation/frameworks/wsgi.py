@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from trueline.instrumentation import runtime, semconv
 from trueline.instrumentation.frameworks.entry import Entry
 from trueline.instrumentation.frameworks.request import BODY_LIMIT, RequestView, Teller, body_length, told
 from trueline.instrumentation.guard import guarded
+
+#: Where a request's environment has its entry.
+ENTRY: Final = "trueline.entry"
 
 
 class TruelineMiddleware:
@@ -102,6 +105,8 @@ class Exchange:
 
     def begin(self) -> None:
         """The request is there."""
+        # For who learns the route before the answer: what leaves until then is to tell of it.
+        self._environ[ENTRY] = self.entry
         self.entry.begin(
             self._method,
             "request",
@@ -141,6 +146,7 @@ class Exchange:
             said[semconv.HTTP_RESPONSE_STATUS_CODE] = self._status
         if gone:
             said[semconv.CLIENT_GONE] = True
+        self._environ.pop(ENTRY, None)
         self.entry.say(**said)
         self.entry.end(error, failed=self._status >= 500)
 

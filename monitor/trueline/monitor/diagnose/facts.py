@@ -41,7 +41,8 @@ class Access:
     decided: the end of its transaction where that is known. ``rows`` is None where the driver does not
     tell, and of reads that add up, which answer with one row whatever they find.
     ``repeated``: a violation by a message that had been committed before, so that nothing is missing.
-    ``accepted_at``: when the trace's first entry had already answered, if that was before this write.
+    ``accepted_at``: when the trace's first entry had already answered, if that was before this write's end.
+    ``snapshot_at``: the beginning of its transaction, if it sees only what was committed by then.
     """
 
     kind: Literal["read", "write"]
@@ -71,6 +72,7 @@ class Access:
     repeated: bool = False
     failed: bool = False
     accepted_at: datetime | None = None
+    snapshot_at: datetime | None = None
     sample_ratio: float = 1.0
     trace_id: str = ""
     span_id: str = ""

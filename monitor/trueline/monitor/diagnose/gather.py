@@ -22,6 +22,8 @@ from trueline.monitor.store.surroundings import (
 
 #: How far back other readers, senders and losses are looked at: what holds for a day holds for the rest.
 _LATELY: Final = timedelta(days=1)
+#: Isolation levels at which a transaction reads what was committed when it began.
+_FROZEN: Final = ("REPEATABLE READ", "SERIALIZABLE", "SNAPSHOT")
 
 
 def gather(store: Store, span: Span, now: datetime, key_id: str) -> Facts:
@@ -131,12 +133,19 @@ def _access(rows: Sequence[Mapping[str, Any]], uses: Uses) -> Access:
         filters=tuple(detail.get("filters", ())),
         messages=_messages(detail),
         failed=row["status"] == "error",
-        accepted_at=_aware(answered) if answered and _aware(answered) < at else None,
+        accepted_at=_aware(answered) if answered and _aware(answered) < ended else None,
+        snapshot_at=_snapshot_of(ending),
         sample_ratio=detail.get("sample_ratio") or 1.0,
         trace_id=row["trace_id"],
         span_id=row["span_id"],
         transaction_id=row["transaction_id"],
     )
+
+
+def _snapshot_of(transaction: Mapping[str, Any]) -> datetime | None:
+    """When a transaction began that sees nothing of what others commit after that."""
+    frozen = transaction.get("isolation_level") in _FROZEN and transaction["db_system"] != "sqlite"
+    return _aware(transaction["started_at"]) if frozen else None
 
 
 def _without_test_runs(accesses: list[Access]) -> list[Access]:

@@ -83,7 +83,9 @@ WHERE span_id IN {spans:Array(String)} AND trace_id IN {traces:Array(String)}
 """
 
 _TRANSACTIONS: Final = """
-SELECT transaction_id, ended_at, outcome, reason, transaction_error_type, error_from_ai, ai_errors, trace_id
+SELECT
+    transaction_id, started_at, ended_at, outcome, reason, transaction_error_type, error_from_ai, ai_errors,
+    trace_id, isolation_level, db_system
 FROM transactions
 WHERE transaction_id IN {ids:Array(String)} AND trace_id IN {traces:Array(String)}
     AND started_at >= {earliest:DateTime64(6)} - INTERVAL 1 HOUR AND started_at <= {latest:DateTime64(6)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from trueline.monitor.diagnose.check import FOLLOW, Check, Status, moment, seen, timeline
@@ -50,6 +50,14 @@ def timing(facts: Facts) -> Check:
 def _judge(written: Access, read: Access) -> Check | None:
     """One write and one read. None: the read is older than anything that has to do with this write."""
     gap = written.ended - read.at
+    if gap <= timedelta(0) and (snapshot_at := _older_snapshot(read, written)):
+        return _fault(
+            f"{read.who} reads {read.table} {span(-gap)} after the commit by {written.who}, in a transaction "
+            f"that began before it, at {moment(snapshot_at)}, and sees only what was there then.",
+            written,
+            read,
+            "begin a new transaction for each piece of work, or read at READ COMMITTED",
+        )
     if gap <= timedelta(0):
         behind = read.at - written.ended
         if read.rows == 0 and read.place.role == "replica" and behind < _REPLICA_LAG:
@@ -93,6 +101,15 @@ def _judge(written: Access, read: Access) -> Check | None:
         read,
         "read after the commit: let the writer say when it is done, or read in the same transaction",
     )
+
+
+def _older_snapshot(read: Access, written: Access) -> datetime | None:
+    """When the reader's transaction began, if it sees what was committed by then and that was before this."""
+    began = read.snapshot_at
+    if began is None or read.transaction_id == written.transaction_id:
+        return None
+    apart = timedelta(0) if read.service == written.service else CLOCK_TOLERANCE
+    return began if began + apart < written.ended else None
 
 
 def _fault(said: str, written: Access, read: Access, step: str) -> Check:
