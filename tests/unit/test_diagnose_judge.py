@@ -566,6 +566,15 @@ def test_a_pair_is_healthy_only_if_the_read_proves_it() -> None:
     assert seen == set(Verdict) - {Verdict.CACHE}
 
 
+def test_a_read_before_the_last_write_proves_nothing_of_it() -> None:
+    stale = diagnose(facts(write(20), read(10, rows=1), write(5)))
+    assert stale.verdict is Verdict.CANNOT_TELL
+    assert "the last write to expenses is committed and was not read for it since" in stale.sentence.lower()
+    # Somebody else's read is enough, and a last write that changed nothing needs none.
+    assert diagnose(facts(write(20), read(10), write(5), read(2, service="api"))).verdict is Verdict.HEALTHY
+    assert diagnose(facts(write(20), read(10, rows=1), write(5, rows=0))).verdict is Verdict.HEALTHY
+
+
 def test_every_fault_shows_its_evidence_and_a_next_step() -> None:
     for name, known, verdict, _ in CASES:
         diagnosis = diagnose(known)

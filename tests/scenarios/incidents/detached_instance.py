@@ -61,14 +61,12 @@ def cache_of_objects(stage: Stage) -> str:
     return store_within_budget(stage, web, stored=False)
 
 
-# A second finding of the rule is of the same requests: the server logs each exception once more, after the
-# end of its trace.
+# The server logs each exception once more, after the end of its trace: that is no second finding.
 @book.variant(
     on=BOTH,
     group={"entry_name": "POST /store_and_tell"},
     services=("web",),
     tells=("MissingGreenlet",),
-    also=("detached_instance",),
 )
 def answer_made_after_the_commit(stage: Stage) -> str:
     """An async service commits, and makes its answer of a row that the commit has expired."""

@@ -15,15 +15,18 @@ def readback(facts: Facts) -> Check:
     """Ok only where it is proved, fault never: what is wrong the other checks say."""
     found: list[tuple[Access, Access]] = []
     empty: list[tuple[Access, Access]] = []
+    earlier: list[tuple[Access, Access]] = []
     if keys(facts).status is Status.FAULT:
         return Check("readback", _QUESTION, Status.SKIPPED, "Not by another key than it is written under.")
     for table in facts.tables():
         for read in facts.readers(table):
-            written = next((one for one in facts.committed(table) if _could_see(facts, one, read)), None)
+            there = [one for one in facts.committed(table) if _is_read_by(facts, one, read)]
+            written = next((one for one in there if one.ended <= read.at), None)
             if written is not None:
                 # An unknown number of rows under the right key is taken for found, and said.
                 gone = written.operation.upper() == "DELETE"
-                (empty if read.rows == 0 and not gone else found).append((written, read))
+                right = found if written is there[0] else earlier
+                (empty if read.rows == 0 and not gone else right).append((written, read))
     if empty:
         written, read = empty[0]
         filters = [one.rpartition(".")[2] for one in read.filters if one not in read.columns]
@@ -46,13 +49,25 @@ def readback(facts: Facts) -> Check:
             rows = ", which deleted it"
         return Check("readback", _QUESTION, Status.OK, f"Yes: {read.who} reads {read.table} after the last "
                      f"write{rows}.", (seen(written), seen(read)))  # fmt: skip
+    if earlier:
+        written, read = earlier[0]
+        last = next(one for one in facts.committed(read.table) if _is_read_by(facts, one, read))
+        return Check(
+            "readback",
+            _QUESTION,
+            Status.UNKNOWN,
+            f"The last write to {last.table} is committed and was not read for it since. "
+            f"{read.who} read what was written before.",
+            (seen(read), seen(last)),
+            (f"is there a copy of {last.table} that answers instead of the database, a cache?",),
+        )
     return _one_sided(facts)
 
 
-def _could_see(facts: Facts, written: Access, read: Access) -> bool:
+def _is_read_by(facts: Facts, written: Access, read: Access) -> bool:
+    """Whether such a read, at another time perhaps, finds what was written."""
     return (
-        written.ended <= read.at
-        and written.environment == read.environment
+        written.environment == read.environment
         and written.rows != 0
         and not facts.apart(written.place, read.place)
         and (not written.keys or not read.keys or bool(written.keys & read.keys) or (read.rows or 0) > 0)
