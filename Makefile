@@ -8,15 +8,15 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 3
+WORKERS ?= 2
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-# $(call fill,environment,what): uv installs in a tenth of pip's time. An index that only pip's own settings know
+# $(call fill,environment,what): uv installs in a third of pip's time. An index that only pip's own settings know
 # is nothing to uv: then pip does it.
 comma := ,
 fill = { $(1)/bin/pip install --quiet uv && \
-  $(1)/bin/uv pip install --quiet --python $(1)/bin/python --constraint constraints.txt $(2); } || \
+  $(1)/bin/uv pip install --quiet --compile-bytecode --python $(1)/bin/python --constraint constraints.txt $(2); } || \
   $(1)/bin/pip install --quiet --constraint constraints.txt $(2)
 
 # PYTEST_ARGS are passed on, and WORKERS says how many processes test: make test WORKERS=4 PYTEST_ARGS='-k transaction -x'

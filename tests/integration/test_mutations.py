@@ -78,6 +78,7 @@ def test_what_no_test_looks_at_survives(store: Store, tmp_path: Path) -> None:
     assert "query, result: without `received_at >= {start: DateTime64(3)}`" in noticed
 
 
+@pytest.mark.nightly
 def test_two_processes_say_the_same(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "unfinished.yaml"
     path.write_text(RULE, encoding="utf-8")

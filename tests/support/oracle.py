@@ -39,6 +39,16 @@ BEYOND: Final = frozenset(
             "a service that samples, an identity outside of the sample, whose retry nobody would see",
         ),
         ("rollback_after_ai_error", "the rows of nobody are not stored later in the trace, other things are"),
+        ("key_mismatch", "a backfill through an ORM, which names the rows by their number"),
+        ("key_mismatch", "a column was renamed, but elsewhere"),
+        (
+            "rollback_after_ai_error",
+            "an AI call of the trace failed in another environment, and one in another application",
+        ),
+        (
+            "rollback_after_ai_error",
+            "rows of nobody, and the trace commits them in another environment and in another application",
+        ),
     }
 )
 
