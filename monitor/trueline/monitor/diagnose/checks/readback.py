@@ -25,8 +25,12 @@ def readback(facts: Facts) -> Check:
             if written is not None:
                 # An unknown number of rows under the right key is taken for found, and said.
                 gone = written.operation.upper() == "DELETE"
-                right = found if written is there[0] else earlier
-                (empty if read.rows == 0 and not gone else right).append((written, read))
+                if read.rows == 0 and not gone:
+                    empty.append((written, read))
+                elif written is there[0]:
+                    found.append((written, read))
+                else:
+                    earlier.append((there[0], read))
     if empty:
         written, read = empty[0]
         filters = [one.rpartition(".")[2] for one in read.filters if one not in read.columns]
@@ -50,8 +54,7 @@ def readback(facts: Facts) -> Check:
         return Check("readback", _QUESTION, Status.OK, f"Yes: {read.who} reads {read.table} after the last "
                      f"write{rows}.", (seen(written), seen(read)))  # fmt: skip
     if earlier:
-        written, read = earlier[0]
-        last = next(one for one in facts.committed(read.table) if _is_read_by(facts, one, read))
+        last, read = earlier[0]
         return Check(
             "readback",
             _QUESTION,
